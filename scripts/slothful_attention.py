@@ -1,0 +1,74 @@
+"""The script that the webui loads: glue between its callbacks and the extension."""
+
+from __future__ import annotations
+
+import contextlib
+
+from modules import script_callbacks, scripts, shared
+from modules.ui_components import InputAccordion
+
+from slothful import SettingsError
+from slothful_webui import infotext, page
+from slothful_webui.arguments import read_arguments
+from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
+
+
+class SlothfulAttentionScript(scripts.Script):
+    """One instance for each tab. It keeps no state: everything lives in `p` and in `p.sample`."""
+
+    def title(self):
+        return TITLE
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        with InputAccordion(False, label=TITLE, elem_id=self.elem_id("enable")) as enabled:
+            controls = page.build_controls(self.elem_id)
+        names = [parameter.name for parameter in page.Settings.parameters()]
+        self.infotext_fields = [
+            (enabled, infotext.enabled_from),
+            *((control, infotext.reader_of(name)) for control, name in zip(controls, names)),
+        ]
+        return [enabled, *controls]
+
+    def process_batch(self, p, *args, **kwargs):
+        p.extra_generation_params.pop(
+            infotext.KEY, None
+        )  # the dict is shared by the cells of a plot
+        try:
+            settings = read_arguments(args)
+        except SettingsError as error:
+            wrap_sample(p, lambda error=error: _refusal(error))
+            return
+        if settings is None:
+            return
+        p.extra_generation_params[infotext.KEY] = infotext.write_infotext(settings)
+        wrap_sample(p, SamplingScope(p, settings, _current_unet).opened)
+
+    def before_hr(self, p, *args):
+        SamplingScope.before_hires()
+
+
+@contextlib.contextmanager
+def _refusal(error):
+    """Fail from inside `p.sample`, where the page and the API's caller get to see it; an exception
+    from a callback is swallowed by the webui, and the picture would silently lack the effect.
+    """
+    raise RuntimeError(f"{TITLE}: {error}") from error
+    yield
+
+
+def _current_unet():
+    """The U-Net that PyTorch runs; None where another engine has taken over."""
+    try:
+        from modules import sd_unet
+    except ImportError:
+        sd_unet = None
+    if getattr(sd_unet, "current_unet", None) is not None:
+        return None
+    model = getattr(shared.sd_model, "model", None)
+    return getattr(model, "diffusion_model", None)
+
+
+script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)

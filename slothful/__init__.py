@@ -1,0 +1,32 @@
+"""Slothful Attention: training-free control and acceleration of Stable Diffusion's self-attention.
+
+The core knows torch and einops only. Settings are values, plans are pure, hooks live in a `with`:
+
+    import slothful
+
+    settings = slothful.Settings(method="Near-sighted Attention", peak_time=0.3)
+    with slothful.applied(unet, settings):
+        samples = sampler(...)
+"""
+
+from slothful.hooks import Application, applied
+from slothful.parameters import Parameter, SettingsError
+from slothful.plan import SitePlan, plan_site
+from slothful.schedule import Moment, PassClock
+from slothful.settings import Settings
+from slothful.sites import Site, UnsupportedModelError, find_sites
+
+__all__ = [
+    "Application",
+    "Moment",
+    "Parameter",
+    "PassClock",
+    "Settings",
+    "SettingsError",
+    "Site",
+    "SitePlan",
+    "UnsupportedModelError",
+    "applied",
+    "find_sites",
+    "plan_site",
+]

@@ -1,0 +1,245 @@
+"""Hooks: the only place that touches a model, and only inside `with applied(...)`.
+
+PyTorch's own removable forward hooks, never a replaced `forward`: the attention itself is computed
+by whatever optimization is active, and hypernetworks, LoRA and other extensions compose with it in
+any order. A U-Net is what it was before once the context is left, however it is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from slothful.layout import Layout, deal_keys, join_answers, key_sources, plan_layout, split_queries
+from slothful.plan import SitePlan, plan_site
+from slothful.schedule import Moment, PassClock, noise_level_time
+from slothful.settings import Settings
+from slothful.sites import Site, find_sites
+
+LATENT_FACTOR = 8
+"""Pixels of the picture along one side of a latent position."""
+
+# which application owns a U-Net at present: in nested use, the innermost
+_OWNERS: weakref.WeakKeyDictionary[nn.Module, Application] = weakref.WeakKeyDictionary()
+
+
+class Application:
+    """Settings at work on a U-Net. Made by `applied`; follows the U-Net through calls and passes.
+
+    `plans` holds, for the latest call of the U-Net, the plan of each site by name (None: left
+    alone). `notes` collects, by site, why something else than planned happened.
+    """
+
+    def __init__(self, settings: Settings, yields_to: Callable[[nn.Module], str | None] | None):
+        self.settings = settings
+        self.plans: dict[str, SitePlan | None] = {}
+        self.notes: dict[str, str] = {}
+        self.moment: Moment | None = None
+        self.unet: nn.Module | None = None
+        self._yields_to = yields_to or (lambda attention: None)
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._outer: Application | None = None
+        self._clock: PassClock | None = None
+        self._pass = "base"
+        self._too_small = False
+
+    # -- what the host calls
+
+    def begin_pass(self, name: str, clock: PassClock | None = None) -> None:
+        """Say that a pass begins: `name` is "base" or "hires", `clock` its schedule.
+
+        Without a clock, "pass progress" runs from the first timestep of the pass down to 0.
+        """
+        self._pass, self._clock, self.moment = name, clock, None
+
+    def follow(self, unet: nn.Module) -> None:
+        """Move to another U-Net (a refiner, a hires checkpoint); no-op on the present one.
+
+        Raises `UnsupportedModelError`; nothing is applied to any U-Net then.
+        """
+        if unet is self.unet:
+            return
+        self.release()
+        sites = find_sites(unet)
+        self.unet = unet
+        self._outer = _OWNERS.get(unet)
+        _OWNERS[unet] = self
+        add = self._handles.append
+        add(unet.register_forward_pre_hook(self._before_unet, with_kwargs=True))
+        for site in sites:
+            before_site = functools.partial(self._before_site, site)
+            add(site.transformer.register_forward_pre_hook(before_site, with_kwargs=True))
+            for attention in site.attentions:
+                self._hook_attention(site, attention)
+
+    def release(self) -> None:
+        """Remove every hook from the U-Net."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        if self.unet is not None and _OWNERS.get(self.unet) is self:
+            del _OWNERS[self.unet]
+            if self._outer is not None:
+                _OWNERS[self.unet] = self._outer
+        self.unet = self._outer = None
+
+    # -- what the hooks do
+
+    def _before_unet(self, unet: nn.Module, args: tuple, kwargs: dict) -> None:
+        """Read the moment and the latent's size, once a call. Called as unet(x, timesteps, ...)."""
+        latent = args[0] if args else kwargs["x"]
+        timesteps = args[1] if len(args) > 1 else kwargs["timesteps"]
+        # one synchronisation with the device a call; rows of a batch share their timestep
+        timestep = float(timesteps.reshape(-1)[0])
+        self._too_small = min(latent.shape[-2:]) * LATENT_FACTOR < self.settings.min_size
+        self.moment = self._next_moment(timestep)
+        self.plans = {}
+
+    def _next_moment(self, timestep: float) -> Moment:
+        before = self.moment
+        step = 0 if before is None else before.step + (timestep != before.timestep)
+        if self.settings.time_axis == "noise level":
+            return Moment(timestep, noise_level_time(timestep), step)
+        if self._clock is None:
+            self._clock = PassClock((timestep, 0.0))
+        return Moment(timestep, self._clock.progress(timestep), step)
+
+    def _before_site(self, site: Site, transformer: nn.Module, args: tuple, kwargs: dict) -> None:
+        """Plan the site from its exact grid, which is right for odd sizes and resized maps too."""
+        if self.moment is None:
+            return
+        feature_map = args[0] if args else kwargs["x"]
+        grid = tuple(feature_map.shape[-2:])
+        acts = _OWNERS.get(self.unet) is self and self._in_chosen_pass and not self._too_small
+        self.plans[site.name] = plan_site(self.settings, self.moment, site, grid) if acts else None
+
+    @property
+    def _in_chosen_pass(self) -> bool:
+        return self.settings.passes in ("both", self._pass)
+
+    def _hook_attention(self, site: Site, attention: nn.Module) -> None:
+        """Hook one attn1: x and context before it, keys and values inside it, the answers after."""
+        call = _AttentionCall()
+        add = self._handles.append
+
+        def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+            call.plan = None
+            plan = self.plans.get(site.name)
+            if plan is None:
+                return None
+            tokens = args[0] if args else kwargs["x"]
+            obstacle = self._obstacle(module, plan, tokens, args, kwargs)
+            if obstacle:
+                self.notes.setdefault(site.name, obstacle)
+                return None
+            queries, context = call.begin(plan, tokens)
+            rest = {name: value for name, value in kwargs.items() if name not in ("x", "context")}
+            # x by position and context by name: what every known replacement accepts
+            return (queries, *(() if len(args) < 2 else (context, *args[2:]))), (
+                rest if len(args) > 1 else {**rest, "context": context}
+            )
+
+        def after(module: nn.Module, args: tuple, kwargs: dict, answers: torch.Tensor) -> Any:
+            return None if call.plan is None else call.end(answers)
+
+        add(attention.register_forward_pre_hook(before, with_kwargs=True))
+        add(attention.register_forward_hook(after, with_kwargs=True))
+        for projection, part in ((attention.to_k, 0), (attention.to_v, 1)):
+            add(
+                projection.register_forward_pre_hook(
+                    functools.partial(call.before_projection, part)
+                )
+            )
+            add(projection.register_forward_hook(call.after_projection))
+
+    def _obstacle(
+        self, attention: nn.Module, plan: SitePlan, tokens: torch.Tensor, args: tuple, kwargs: dict
+    ) -> str | None:
+        """Why this call must be left alone, None if nothing speaks against it."""
+        context = args[1] if len(args) > 1 else kwargs.get("context")
+        if context is not None and context is not tokens:
+            return "another extension gave it keys of its own"
+        if any(value is not None for value in args[2:]) or kwargs.get("mask") is not None:
+            return "it was called with a mask"
+        # sgm's video models pass tokens of other frames
+        if kwargs.get("additional_tokens") is not None or kwargs.get(
+            "n_times_crossframe_attn_in_self"
+        ):
+            return "it was called with tokens of other frames"
+        if tokens.shape[1] != plan.grid[0] * plan.grid[1]:
+            return "its tokens were merged by something else"
+        return self._yields_to(attention)
+
+
+class _AttentionCall:
+    """The state of one attn1 between its hooks: from `begin` to `end`, or until the next call."""
+
+    def __init__(self) -> None:
+        self.plan: SitePlan | None = None
+        self._layout: Layout | None = None
+        self._split_values = False
+
+    def begin(self, plan: SitePlan, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What attn1 gets as x, (batch * W, T, channels), and as context, (batch, M, channels).
+
+        Where keys and values come from different tokens, the context is both, one after the
+        other, and each projection takes its half: so a hypernetwork, which sits between, sees
+        the tokens that are projected and nothing else.
+        """
+        self._layout = plan_layout(plan, tokens.device)
+        queries = split_queries(tokens, self._layout, plan)
+        keys, values = key_sources(tokens, queries, self._layout, plan)
+        self._split_values = values is not keys
+        self.plan = plan
+        return queries, torch.cat([keys, values], dim=1) if self._split_values else keys
+
+    def before_projection(self, part: int, projection: nn.Module, args: tuple) -> tuple | None:
+        """Give to_k (part 0) and to_v (part 1) their half of the context."""
+        if self.plan is None or not self._split_values:
+            return None
+        return (args[0].chunk(2, dim=1)[part], *args[1:])
+
+    def after_projection(
+        self, projection: nn.Module, args: tuple, projected: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Deal the projected tokens to the windows."""
+        return None if self.plan is None else deal_keys(projected, self._layout, self.plan)
+
+    def end(self, answers: torch.Tensor) -> torch.Tensor:
+        """The answers in the order of the grid: (batch, tokens, channels)."""
+        plan, self.plan = self.plan, None
+        return join_answers(answers, self._layout, plan)
+
+
+@contextlib.contextmanager
+def applied(
+    unet: nn.Module,
+    settings: Settings,
+    *,
+    yields_to: Callable[[nn.Module], str | None] | None = None,
+) -> Iterator[Application]:
+    """Change the self-attention of a U-Net as `settings` say while the context lasts.
+
+        with applied(unet, settings) as application:
+            samples = sampler(...)
+
+    `unet` is a U-Net of Stable Diffusion 1, 2 (ldm) or XL (sgm), called as
+    `unet(x, timesteps, ...)` with x (batch, channels, height, width) and timesteps in 0..1000.
+    `yields_to` is asked at each attn1 and answers with a reason where another extension acts
+    there already; the site is then left alone. In nested use on one U-Net the innermost acts.
+    Raises `UnsupportedModelError` when the model has no sites.
+
+    Method: Slothful Attention and Near-sighted Attention by MitoshiroPJ (ComfyUI).
+    """
+    application = Application(settings, yields_to)
+    try:
+        application.follow(unet)
+        yield application
+    finally:
+        application.release()

@@ -1,0 +1,142 @@
+"""Layouts: the token movements of a plan as index tensors, and the functions that perform them.
+
+One index picks the queries of all windows, one puts their answers back, one picks the tokens that
+are projected to keys and values, and one deals the projected tokens to the windows. A token that
+several windows see is thus projected once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import torch
+from einops import rearrange, repeat
+
+from slothful.plan import SitePlan
+from slothful.reduction import Reduction, kept_index, reduce_tokens
+from slothful.tiling import Tiling
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layout:
+    """The index tensors of a plan, on one device, for W windows of T tokens with K keys each.
+
+    `queries` (W*T,): the grid's tokens, window after window; `answers` (tokens,): for each token
+    of the grid its place among these. `sources` (M,): the grid's tokens that are projected, None
+    for all of them in order, or where pooling makes others. `keys` (W*K,): for each key of each
+    window its place among the projected tokens. None: nothing to move.
+    """
+
+    queries: torch.Tensor | None = None
+    answers: torch.Tensor | None = None
+    sources: torch.Tensor | None = None
+    keys: torch.Tensor | None = None
+
+
+# random shifts make a new layout every step, so the cache is kept small
+@functools.lru_cache(maxsize=64)
+def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
+    """The layout of a plan on a device; cached, so that repeated steps copy nothing there."""
+    if plan.tiling is None:
+        return Layout(sources=None if plan.pools else _kept(plan.reduction, device))
+    windows, answers = _window_indices(plan.grid, plan.tiling, device)
+    shared = plan.global_reduction
+    if plan.pools:
+        # pooled tokens lie in a row: window 0, window 1, ..., shared
+        count = plan.tiling.tokens if plan.reduction is None else len(plan.reduction)
+        local = torch.arange(len(windows) * count, device=device).reshape(-1, count)
+        common = local.numel() + torch.arange(len(shared) if shared else 0, device=device)
+    else:
+        local = windows if plan.reduction is None else windows[:, _kept(plan.reduction, device)]
+        common = _kept(shared, device) if shared else windows.new_empty(0)
+    keys = torch.cat([local, repeat(common, "k -> w k", w=len(windows))], dim=1).flatten()
+    sources = None
+    if not plan.pools:
+        sources, keys = torch.unique(keys, return_inverse=True)
+        sources = sources if len(sources) < len(answers) else None
+    return Layout(windows.flatten(), answers, sources, keys)
+
+
+def _kept(reduction: Reduction, device: torch.device) -> torch.Tensor:
+    return kept_index(reduction.rows, reduction.columns, device)
+
+
+def _window_indices(
+    grid: tuple[int, int], tiling: Tiling, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens of each window (windows, tokens a window) and, for each token of the grid, its
+    place (height * width,) in the window that owns it, counted through all windows.
+    """
+    height, width = grid
+    rows, columns = tiling.rows, tiling.columns
+    tokens = torch.arange(height * width).reshape(height, width)
+    windows = torch.stack(
+        [
+            tokens[y : y + rows.size, x : x + columns.size].flatten()
+            for y in rows.starts
+            for x in columns.starts
+        ]
+    )
+    answers = torch.empty_like(tokens)
+    places = torch.arange(windows.numel()).reshape(-1, rows.size, columns.size)
+    for index, window in enumerate(places):
+        i, j = divmod(index, len(columns))
+        owned_y = slice(rows.edges[i], rows.edges[i + 1])
+        owned_x = slice(columns.edges[j], columns.edges[j + 1])
+        y, x = rows.starts[i], columns.starts[j]
+        answers[owned_y, owned_x] = window[
+            owned_y.start - y : owned_y.stop - y, owned_x.start - x : owned_x.stop - x
+        ]
+    return windows.to(device), answers.flatten().to(device)
+
+
+def split_queries(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:
+    """The tokens of every window: (batch, tokens, channels) -> (batch * W, T, channels)."""
+    if plan.tiling is None:
+        return tokens
+    picked = tokens.index_select(1, layout.queries)
+    return rearrange(picked, "b (w t) c -> (b w) t c", w=len(plan.tiling))
+
+
+def join_answers(answers: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:
+    """Every token's answer from its own window: (batch * W, T, channels) ->
+    (batch, tokens, channels).
+    """
+    if plan.tiling is None:
+        return answers
+    joined = rearrange(answers, "(b w) t c -> b (w t) c", w=len(plan.tiling))
+    return joined.index_select(1, layout.answers)
+
+
+def key_sources(
+    tokens: torch.Tensor, queries: torch.Tensor, layout: Layout, plan: SitePlan
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is projected to keys and to values, each (batch, M, channels).
+
+    `tokens`: (batch, tokens, channels); `queries`: the same, split into windows by
+    `split_queries`. Where keys and values come from the same tokens, the same tensor is returned
+    twice.
+    """
+    if not plan.pools:
+        sources = tokens if layout.sources is None else tokens.index_select(1, layout.sources)
+        return sources, sources
+    if plan.tiling is None:
+        return reduce_tokens(tokens, plan.reduction)
+    parts = [(queries, queries)]
+    if plan.reduction is not None:
+        parts = [reduce_tokens(queries, plan.reduction)]
+    windows = len(plan.tiling)
+    parts = [[rearrange(part, "(b w) k c -> b (w k) c", w=windows) for part in parts[0]]]
+    if plan.global_reduction is not None:
+        parts.append(reduce_tokens(tokens, plan.global_reduction))
+    keys, values = (torch.cat(part, dim=1) for part in zip(*parts))
+    return keys, values
+
+
+def deal_keys(projected: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:
+    """The projected keys (or values) of each window: (batch, M, inner) -> (batch * W, K, inner)."""
+    if plan.tiling is None:
+        return projected
+    dealt = projected.index_select(1, layout.keys)
+    return rearrange(dealt, "b (w k) c -> (b w) k c", w=len(plan.tiling))

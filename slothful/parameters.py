@@ -1,0 +1,155 @@
+"""The declaration of a parameter, from which every face of the extension derives.
+
+A parameter is declared once, as a field of `slothful.settings.Settings`. The UI, the API, the
+infotext, the X/Y/Z plot and the tables of the documentation are loops over `Settings.parameters()`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+SITE_NAMES = (
+    *(f"IN{i:02d}" for i in range(12)),
+    "M00",
+    *(f"OUT{i:02d}" for i in range(12)),
+)
+"""Every name that a self-attention site can have, in the order of the U-Net's forward pass."""
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, of the wrong type or out of range; the message says which, and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter: its range, its texts and where it appears.
+
+    `kind` is "float", "int", "bool", "choice" or "weights" (a mapping of site name to number).
+    `minimum`, `maximum` and `step` belong to numbers and weights, `choices` to choices.
+    `group` names the part of the page on which the parameter is shown.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    label: str
+    help: str
+    group: str
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def range_text(self) -> str:
+        """The allowed values in words, as error messages and tables show them."""
+        if self.kind == "bool":
+            return "true or false"
+        if self.kind == "choice":
+            return "one of " + ", ".join(self.choices)
+        text = f"between {self.minimum:g} and {self.maximum:g}"
+        return f"a site name with a number {text}" if self.kind == "weights" else text
+
+    def parse(self, value: Any) -> Any:
+        """The value as this parameter's own type, from what a page, JSON or text can carry.
+
+        Strings are read ("0.5", "true", "2d_avg"), whole floats count as integers. Raises
+        `SettingsError`, naming the parameter, the value and the allowed values.
+        """
+        parsed = _PARSERS[self.kind](self, value)
+        if parsed is None:
+            raise SettingsError(f"{self.name} must be {self.range_text}, got {value!r}")
+        return parsed
+
+    def format(self, value: Any) -> str:
+        """The shortest text that `parse` reads back as the same value."""
+        if self.kind == "bool":
+            return "true" if value else "false"
+        if self.kind == "weights":
+            return " ".join(f"{site}={number:g}" for site, number in value.items())
+        return format_number(value) if self.kind in ("float", "int") else str(value)
+
+
+def format_number(value: float) -> str:
+    """A number in the fewest digits that read back as the same number."""
+    return repr(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def param(default: Any, label: str, help: str, *, group: str, **limits: Any) -> Any:
+    """Declare a field of `Settings`; `limits` are `range=(low, high)`, `step=` and `choices=`.
+
+    The kind follows from the default: a bool, an int, a float, a mapping or a choice.
+    """
+    kinds = ((bool, "bool"), (int, "int"), (float, "float"), (str, "choice"), (Mapping, "weights"))
+    kind = next(name for cls, name in kinds if isinstance(default, cls))
+    low, high = limits.pop("range", (None, None))
+    declaration = dict(
+        kind=kind, default=default, label=label, help=help, group=group, minimum=low, maximum=high
+    )
+    metadata = {"parameter": {**declaration, **limits}}
+    if kind == "weights":
+        return dataclasses.field(default_factory=dict, metadata=metadata, hash=False)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _parse_number(parameter: Parameter, value: Any) -> float | int | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    # NaN compares false with everything, so it fails here as well
+    if not parameter.minimum <= number <= parameter.maximum or not math.isfinite(number):
+        return None
+    if parameter.kind == "int":
+        return int(number) if number.is_integer() else None
+    return number
+
+
+def _parse_bool(parameter: Parameter, value: Any) -> bool | None:
+    words = {"true": True, "on": True, "yes": True, "1": True}
+    words |= {"false": False, "off": False, "no": False, "0": False}
+    return words.get(str(value).strip().lower())
+
+
+def _parse_choice(parameter: Parameter, value: Any) -> str | None:
+    plain = {_plain(choice): choice for choice in parameter.choices}
+    return plain.get(_plain(value)) if isinstance(value, str) else None
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower().replace("_", " ").replace("-", " ")
+
+
+def _parse_weights(parameter: Parameter, value: Any) -> dict[str, float] | None:
+    if isinstance(value, str):
+        parts = [part.partition("=") for part in value.replace(",", " ").split()]
+        value = {site: number for site, _, number in parts}
+    if not isinstance(value, Mapping):
+        return None
+    weights = {}
+    for site, number in value.items():
+        weight = _parse_number(parameter, number)
+        if str(site).upper() not in SITE_NAMES:
+            raise SettingsError(
+                f"{parameter.name} has no site {site!r}; sites: IN00 to IN11, M00, OUT00 to OUT11"
+            )
+        if weight is None:
+            limits = f"between {parameter.minimum:g} and {parameter.maximum:g}"
+            raise SettingsError(f"{parameter.name}[{site}] must be {limits}, got {number!r}")
+        weights[str(site).upper()] = weight
+    # the default is left out and the order is fixed, so equal settings have equal texts
+    return {site: weights[site] for site in SITE_NAMES if weights.get(site, 1.0) != 1.0}
+
+
+_PARSERS = {
+    "float": _parse_number,
+    "int": _parse_number,
+    "bool": _parse_bool,
+    "choice": _parse_choice,
+    "weights": _parse_weights,
+}

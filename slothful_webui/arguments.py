@@ -1,0 +1,51 @@
+"""From the script's arguments, as the page and the API give them, to settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slothful import Settings, SettingsError
+
+ARGUMENT_NAMES = ("enabled", *(parameter.name for parameter in Settings.parameters()))
+"""The positional arguments in the order of the page. New ones go to the end, so that requests
+that were written for an older version keep their meaning.
+"""
+
+
+def read_arguments(arguments: Sequence[Any]) -> Settings | None:
+    """The settings to apply, None when the extension is switched off.
+
+    `arguments` is what the webui hands to a script: either the values in the order of
+    `ARGUMENT_NAMES` (any number of them, the rest keep their defaults), or first one mapping of
+    names to values (the API's form; "enabled" may be among them and is true otherwise), or that
+    mapping as a JSON string. Raises `SettingsError` for an unknown name, a wrong type or a value
+    out of its range; while switched off, nothing else is looked at.
+    """
+    if not arguments:
+        return None
+    first = arguments[0]
+    if isinstance(first, str) and first.lstrip().startswith("{"):
+        first = _read_json(first)
+    if isinstance(first, Mapping):
+        values = {"enabled": True, **first}
+    else:
+        # the webui drops what it cannot place, so more values than names never arrive
+        values = dict(zip(ARGUMENT_NAMES, arguments))
+    return Settings.from_mapping(values) if _read_enabled(values.pop("enabled")) else None
+
+
+def _read_json(text: str) -> Mapping[str, Any]:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"the arguments are not valid JSON: {error}") from error
+
+
+def _read_enabled(value: Any) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False, "none": False}
+    word = str(value).strip().lower()
+    if word not in words:
+        raise SettingsError(f"enabled must be true or false, got {value!r}")
+    return words[word]

@@ -1,0 +1,95 @@
+"""Settings: validation, parsing and the errors a person gets to read."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slothful import Settings, SettingsError
+from slothful.parameters import SITE_NAMES
+
+
+def values_of(parameter):
+    """A strategy for every allowed value of a parameter."""
+    if parameter.kind == "bool":
+        return st.booleans()
+    if parameter.kind == "choice":
+        return st.sampled_from(parameter.choices)
+    if parameter.kind == "int":
+        return st.integers(int(parameter.minimum), int(parameter.maximum))
+    numbers = st.floats(parameter.minimum, parameter.maximum)
+    if parameter.kind == "weights":
+        return st.dictionaries(st.sampled_from(SITE_NAMES), numbers)
+    return numbers
+
+
+any_settings = st.fixed_dictionaries(
+    {}, optional={p.name: values_of(p) for p in Settings.parameters()}
+).map(Settings.from_mapping)
+
+
+@given(any_settings)
+def test_settings_survive_being_written_as_values_or_as_text(settings):
+    assert Settings.from_mapping(settings.as_dict()) == settings
+    as_text = {p.name: p.format(getattr(settings, p.name)) for p in Settings.parameters()}
+    assert Settings.from_mapping(as_text) == settings
+    assert Settings.from_mapping(settings.changed()) == settings
+
+
+@pytest.mark.parametrize("parameter", Settings.parameters(), ids=lambda p: p.name)
+def test_values_outside_the_range_are_refused_by_name_and_range(parameter):
+    bad = [None, [], "nonsense=", math.nan, math.inf]
+    if parameter.minimum is not None and parameter.kind != "weights":
+        bad += [parameter.minimum - 1, parameter.maximum + 0.01, str(parameter.maximum + 1), True]
+    if parameter.kind == "int":
+        bad.append(parameter.minimum + 0.5)
+    for value in bad:
+        with pytest.raises(SettingsError) as error:
+            Settings(**{parameter.name: value})
+        message = str(error.value)
+        assert parameter.name in message
+        if parameter.kind != "weights":
+            assert repr(value) in message
+            assert parameter.range_text in message
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one():
+    with pytest.raises(SettingsError, match="unknown parameter 'in_kblend'; did you mean 'in_k_bl"):
+        Settings.from_mapping({"in_kblend": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"IN01": 2.5}, r"block_weights\[IN01\] must be between 0 and 2, got 2.5"),
+        ({"IN01": "x"}, r"block_weights\[IN01\] must be between 0 and 2, got 'x'"),
+        ({"MID": 1}, "block_weights has no site 'MID'"),
+        ("IN01:1", "block_weights has no site 'IN01:1'"),
+    ],
+)
+def test_bad_block_weights_are_refused_by_site(weights, message):
+    with pytest.raises(SettingsError, match=message):
+        Settings(block_weights=weights)
+
+
+def test_weights_are_read_from_text_and_mappings_alike():
+    assert Settings(block_weights="out03=2, IN01=0.5") == Settings(
+        block_weights={"IN01": 0.5, "OUT03": 2, "IN02": 1}
+    )
+
+
+def test_settings_cannot_be_changed():
+    settings = Settings(block_weights={"IN01": 0.5})
+    with pytest.raises(AttributeError):
+        settings.peak_time = 0.5
+    with pytest.raises(TypeError):
+        settings.block_weights["IN01"] = 1
+
+
+def test_every_default_lies_on_its_own_slider():
+    for parameter in Settings.parameters():
+        if parameter.kind in ("float", "int"):
+            steps = (parameter.default - parameter.minimum) / parameter.step
+            assert math.isclose(steps, round(steps), abs_tol=1e-9), parameter.name
+            assert parameter.minimum <= parameter.default <= parameter.maximum

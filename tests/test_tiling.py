@@ -1,0 +1,121 @@
+"""Windows of the queries: every token is answered once, from a window of real tokens."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slothful import Moment, Settings, plan_site
+from slothful.layout import deal_keys, join_answers, key_sources, plan_layout, split_queries
+from slothful.sites import Site
+from slothful.tiling import axis_windows, plan_tiling
+
+SITE = Site("IN01", 0, 1, 1, None, ())
+CPU = torch.device("cpu")
+
+
+@given(st.integers(1, 97), st.integers(1, 64), st.floats(0, 0.999))
+def test_windows_are_equal_inside_and_own_every_token_once(length, tile_size, shift):
+    windows = axis_windows(length, tile_size, shift)
+    assert windows.size <= tile_size
+    assert windows.edges[0] == 0
+    assert windows.edges[-1] == length
+    for start, first, end in zip(windows.starts, windows.edges, windows.edges[1:]):
+        assert 0 <= start <= first < end <= start + windows.size <= length
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 97),
+    st.integers(1, 61),
+    st.integers(16, 64),
+    st.sampled_from(["none", "random", "alternating"]),
+    st.integers(0, 1),
+)
+def test_every_query_is_answered_once(height, width, tile_size, shift, step):
+    options = Settings(method="Near-sighted Tile", tile_size=tile_size, tile_shift=shift)
+    plan = plan_site(options, Moment(600.0, 0.4, step), SITE, (height, width))
+    if plan is None:
+        assert max(height, width) <= tile_size
+        return
+    layout = plan_layout(plan, CPU)
+    tokens = torch.arange(2.0 * height * width).reshape(2, -1, 1)
+    queries = split_queries(tokens, layout, plan)
+    assert queries.shape == (2 * len(plan.tiling), plan.tiling.tokens, 1)
+    assert torch.equal(join_answers(queries, layout, plan), tokens)
+    assert len(layout.answers.unique()) == height * width
+
+
+def test_one_tile_is_no_tiling():
+    assert plan_tiling(32, 20, 32) is None
+    assert plan_tiling(33, 20, 32) is not None
+
+
+def test_the_number_of_tiles_follows_the_tile_size():
+    tiling = plan_tiling(64, 96, 32)
+    assert (len(tiling.rows), len(tiling.columns), tiling.tokens) == (2, 3, 32 * 32)
+    tiling = plan_tiling(64, 96, 24)
+    assert (len(tiling.rows), len(tiling.columns), tiling.tokens) == (3, 4, 22 * 24)
+
+
+def test_tiling_max_depth_bounds_the_levels():
+    for depth, max_depth, tiled in [(1, 1, True), (2, 1, False), (2, 2, True), (4, 2, False),
+                                    (4, 3, True), (8, 3, False)]:  # fmt: skip
+        site = Site("IN04", 2, depth, depth, None, ())
+        options = Settings(method="Near-sighted Tile", tiling_max_depth=max_depth)
+        plan = plan_site(options, Moment(600, 0.4), site, (64, 64))
+        assert (plan is not None) == tiled
+
+
+def test_each_window_sees_its_own_tokens_and_the_same_thinned_whole():
+    options = Settings(method="Near-sighted Tile", tile_size=16, global_ratio=0.5)
+    plan = plan_site(options, Moment(600, 0.4), SITE, (32, 48))
+    layout = plan_layout(plan, CPU)
+    tokens = torch.arange(32.0 * 48).reshape(1, -1, 1)
+    queries = split_queries(tokens, layout, plan)
+    sources, _ = key_sources(tokens, queries, layout, plan)
+    assert len(sources[0].unique()) == sources.shape[1]  # no token is projected twice
+    keys = deal_keys(sources, layout, plan)
+    own, whole = keys[:, :256], keys[:, 256:]
+    assert torch.equal(own, queries)
+    # 6 windows, ratio 0.5: one token of 12, which is a stride of 4 by 3
+    grid = tokens.reshape(32, 48)[::4, ::3].reshape(1, -1, 1)
+    assert torch.equal(whole, grid.expand(6, -1, -1))
+
+
+def test_without_a_global_ratio_a_window_sees_only_itself():
+    options = Settings(method="Near-sighted Tile", tile_size=16, global_ratio=0)
+    plan = plan_site(options, Moment(600, 0.4), SITE, (33, 20))
+    assert plan.key_count == plan.tiling.tokens
+
+
+def test_near_sighted_attention_follows_the_schedule():
+    options = Settings(method="Near-sighted Attention", peak_time=0.4, time_decay=4)
+    at_peak = plan_site(options, Moment(600, 0.4), SITE, (64, 64))
+    far = plan_site(options, Moment(0, 1.0), SITE, (64, 64))
+    assert (at_peak.tiling.rows.size, far.tiling.rows.size) == (32, 22)
+    assert at_peak.reduction is not None
+    assert far.reduction is None  # strength below 1: all tokens of the window are keys
+
+
+def test_shifts_move_the_borders_and_depend_on_timestep_and_site_alone():
+    def edges(shift, **moment):
+        options = Settings(method="Near-sighted Tile", tile_shift=shift)
+        plan = plan_site(options, Moment(**moment), SITE, (64, 64))
+        return plan.tiling.rows.edges, plan.tiling.columns.edges
+
+    first = dict(timestep=600.0, time=0.4, step=0)
+    second = dict(timestep=550.0, time=0.45, step=1)
+    assert edges("none", **first) == edges("none", **second) == ((0, 32, 64), (0, 32, 64))
+    assert edges("random", **first) == edges("random", **first)
+    assert edges("random", **first) != edges("random", **second)
+    assert edges("alternating", **first) != edges("alternating", **second)
+    assert ((0, 16, 48, 64),) * 2 in (edges("alternating", **first), edges("alternating", **second))
+
+
+@pytest.mark.parametrize("rounding", ["stride", "smooth"])
+def test_the_global_keys_number_about_the_ratio(rounding):
+    for ratio in (0.2, 0.5, 1.0):
+        options = Settings(method="Near-sighted Tile", global_ratio=ratio, rounding=rounding)
+        plan = plan_site(options, Moment(600, 0.4), SITE, (128, 96))
+        assert len(plan.global_reduction) == pytest.approx(ratio * 1024, rel=0.25)
