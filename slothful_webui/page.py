@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import gradio as gr
-
 from slothful import Parameter, Settings
 
 GROUPS = {
@@ -25,16 +23,18 @@ def build_controls(elem_id: Callable[[str], str]) -> list[Any]:
 
     `elem_id` is the script's; call inside the accordion.
     """
+    import gradio as gr  # here, so that generating without a page needs no gradio
+
     components: dict[str, Any] = {}
     for group, heading in GROUPS.items():
         parameters = [p for p in Settings.parameters() if p.group == group]
         with gr.Group() if heading is None else gr.Accordion(heading, open=False):
             for parameter in parameters:
-                components[parameter.name] = _component(parameter, elem_id(parameter.name))
+                components[parameter.name] = _component(gr, parameter, elem_id(parameter.name))
     return [components[parameter.name] for parameter in Settings.parameters()]
 
 
-def _component(parameter: Parameter, elem_id: str) -> Any:
+def _component(gr: Any, parameter: Parameter, elem_id: str) -> Any:
     common = dict(label=parameter.label, elem_id=elem_id, info=parameter.help)
     if parameter.kind == "bool":
         return gr.Checkbox(value=parameter.default, **common)

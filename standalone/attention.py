@@ -5,13 +5,16 @@ replacing the class's `forward`.
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from ldm.modules.attention import CrossAttention
 from torch import nn
+
+with contextlib.redirect_stdout(io.StringIO()):  # ldm prints that it does without xformers
+    from ldm.modules.attention import CrossAttention
 
 
 def sdpa_forward(

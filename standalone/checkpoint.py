@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +95,8 @@ def build(config_path: Path) -> StableDiffusion:
     try:
         config = OmegaConf.load(config_path)
         _check_config(config, config_path)
-        with torch.random.fork_rng(devices=[]):
+        # ldm prints as it builds; standard output belongs to the command line
+        with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(io.StringIO()):
             torch.manual_seed(0)
             return StableDiffusion(config, config_path.parent)
     except CheckpointError:

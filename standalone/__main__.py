@@ -1,0 +1,163 @@
+"""The command line of the embedded host.
+
+python -m standalone grid
+python -m standalone txt2img --prompt "a red circle on a blue background" --enable
+python -m standalone img2img --image picture.png --prompt "a green square" --enable
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from slothful import Settings, SettingsError
+from standalone.checkpoint import SMALL, CheckpointError, load
+from standalone.grid import draw_grid
+from standalone.processing import InputError, Processing, process_images
+from standalone.runner import ScriptRunner
+from standalone.samplers import SAMPLERS
+
+DEFAULT_PROMPT = "a red circle on a blue background"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 2 when the input was wrong, after one line that says what."""
+    args = _parser().parse_args(arguments)
+    try:
+        COMMANDS[args.command](args)
+    except (CheckpointError, InputError, SettingsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="standalone", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("txt2img", "pictures from a prompt"),
+        ("img2img", "pictures from a picture and a prompt"),
+        ("grid", "one picture without the extension and one with each method, and their times"),
+    ):
+        command = commands.add_parser(name, help=text)
+        _add_generation(command, name)
+        _add_settings(command, name)
+    return parser
+
+
+def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
+    add = command.add_argument
+    add("--prompt", default=DEFAULT_PROMPT)
+    add("--negative-prompt", default="")
+    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
+    add("--seed", type=int, default=1)
+    add("--size", default="512x512" if name == "grid" else "256x256", help="WIDTHxHEIGHT, pixels")
+    add("--steps", type=int, default=20)
+    add("--cfg-scale", type=float, default=5.0)
+    add("--sampler", default="Euler", help=", ".join(SAMPLERS))
+    add("--batch-size", type=int, default=1)
+    add("--batch-count", type=int, default=1)
+    add("--out", type=Path, default=Path("outputs"), help="folder for the pictures")
+    if name == "img2img":
+        add("--image", type=Path, required=True)
+        add("--denoising-strength", type=float, default=0.7)
+    else:
+        add("--hires", type=float, default=1.0, help="scale of a second, larger pass")
+        add("--denoising-strength", type=float, default=0.7, help="of the hires pass")
+
+
+def _add_settings(command: argparse.ArgumentParser, name: str) -> None:
+    group = command.add_argument_group("Slothful Attention")
+    if name != "grid":
+        group.add_argument("--enable", action="store_true", help="switch the extension on")
+    for parameter in Settings.parameters():
+        default = parameter.format(parameter.default) or "none"
+        text = f"{parameter.help} ({parameter.range_text}; default {default})".replace("%", "%%")
+        group.add_argument(f"--{parameter.name.replace('_', '-')}", metavar="VALUE", help=text)
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given; checked here, before a model is loaded."""
+    names = [parameter.name for parameter in Settings.parameters()]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    Settings.from_mapping(given)
+    return given
+
+
+def make_request(args: argparse.Namespace, model: Any = None) -> Processing:
+    """The request that the command line describes. Raises `InputError`, `CheckpointError`."""
+    width, _, height = args.size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise InputError(f"size must be WIDTHxHEIGHT, for instance 512x512, got {args.size!r}")
+    hires = getattr(args, "hires", 1.0)
+    values = dict(
+        prompt=args.prompt, negative_prompt=args.negative_prompt, seed=args.seed,
+        steps=args.steps, cfg_scale=args.cfg_scale, width=int(width), height=int(height),
+        sampler_name=args.sampler, batch_size=args.batch_size, n_iter=args.batch_count,
+        denoising_strength=args.denoising_strength, enable_hr=hires != 1, hr_scale=hires,
+        model_name=args.model.stem, progress=_show_progress,
+    )  # fmt: skip
+    Processing(None, **values)  # the numbers are checked before the model is loaded
+    images = [_read_image(args.image)] if args.command == "img2img" else []
+    return Processing(model or load(args.model), init_images=images, **values)
+
+
+def _generate(args: argparse.Namespace) -> None:
+    settings = _settings(args)
+    processed = process_images(
+        make_request(args), ScriptRunner([{"enabled": args.enable, **settings}])
+    )
+    for index, (image, infotext) in enumerate(zip(processed.images, processed.infotexts)):
+        path = save_png(image, infotext, args.out / f"{args.command}-{args.seed + index}.png")
+        print(f"{path}\n{infotext}")
+    for comment in processed.comments:
+        print(comment)
+    print(f"U-Net: {processed.unet_seconds:.2f} s")
+
+
+def save_png(image: Image.Image, infotext: str, path: Path) -> Path:
+    """Write a PNG with the infotext where the webui looks for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("parameters", infotext)
+    image.save(path, pnginfo=chunks)
+    return path
+
+
+def _read_image(path: Path) -> Image.Image:
+    if not path.is_file():
+        raise InputError(f"image: {path}: no such file")
+    try:
+        image = Image.open(path)
+        image.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"image: {path}: not a readable picture") from error
+    return image
+
+
+def _show_progress(name: str, step: int, steps: int) -> None:
+    width = 30
+    done = "#" * (width * step // steps)
+    end = "\n" if step >= steps else ""
+    if sys.stderr.isatty():
+        print(f"\r{name} pass [{done:<{width}}] {step}/{steps}", end=end, file=sys.stderr)
+    elif end:
+        print(f"{name} pass: {steps} steps", file=sys.stderr)
+
+
+def _grid(args: argparse.Namespace) -> None:
+    settings = _settings(args)
+    settings.pop("method", None)
+    draw_grid(args, settings, make_request, save_png)
+
+
+COMMANDS = {"txt2img": _generate, "img2img": _generate, "grid": _grid}
+
+if __name__ == "__main__":
+    sys.exit(main())

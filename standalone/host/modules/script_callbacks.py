@@ -1,0 +1,41 @@
+"""Callbacks that scripts register; only those that the host calls."""
+
+import dataclasses
+from typing import Any
+
+from modules import errors
+
+_cfg_denoiser: list = []
+
+
+@dataclasses.dataclass
+class CFGDenoiserParams:
+    """What `on_cfg_denoiser` hands to a callback before each evaluation of the U-Net."""
+
+    x: Any
+    image_cond: Any
+    sigma: Any
+    sampling_step: int
+    total_sampling_steps: int
+    text_cond: Any
+    text_uncond: Any
+    denoiser: Any = None
+
+
+def on_cfg_denoiser(callback, *, name=None):
+    """Register a callback that receives `CFGDenoiserParams`."""
+    _cfg_denoiser.append(callback)
+
+
+def cfg_denoiser_callback(params):
+    """Call them all; what they raise is reported and swallowed, as in the webui."""
+    for callback in _cfg_denoiser:
+        try:
+            callback(params)
+        except Exception:
+            errors.report(f"Error executing callback {callback.__name__}", exc_info=True)
+
+
+def clear_callbacks():
+    """Forget all callbacks, as the webui does before it loads scripts again."""
+    _cfg_denoiser.clear()

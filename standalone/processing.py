@@ -1,0 +1,195 @@
+"""Generation as the webui does it: the same calls of the script, in the same order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from standalone.attention import sdpa_attention
+from standalone.checkpoint import StableDiffusion
+from standalone.odd_sizes import resized_skips
+from standalone.runner import ScriptRunner
+from standalone.samplers import SAMPLERS, Sampler, randn
+
+
+class InputError(ValueError):
+    """A value of a request is out of range; one line that names it, the value and the range."""
+
+
+@dataclasses.dataclass(eq=False)
+class Processing:
+    """A request, under the webui's names. Sizes in pixels, multiples of 8.
+
+    With `init_images` it is img2img. `enable_hr` adds a hires pass. Raises `InputError`.
+    """
+
+    sd_model: StableDiffusion
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    steps: int = 20
+    cfg_scale: float = 5.0
+    width: int = 256
+    height: int = 256
+    sampler_name: str = "Euler"
+    batch_size: int = 1
+    n_iter: int = 1
+    denoising_strength: float = 0.7
+    init_images: list[Image.Image] = dataclasses.field(default_factory=list)
+    enable_hr: bool = False
+    hr_scale: float = 2.0
+    hr_second_pass_steps: int = 0
+    model_name: str = "small"
+    progress: Callable[[str, int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.extra_generation_params: dict[str, Any] = {}
+        self.comments: list[str] = []
+        self.is_hr_pass = False
+        self.sampler: Sampler | None = None
+        self.unet_seconds = 0.0
+        for name, low, high in (
+            ("seed", 0, 2**32 - 1), ("steps", 1, 150), ("cfg_scale", 1, 30), ("width", 64, 2048),
+            ("height", 64, 2048), ("batch_size", 1, 16), ("n_iter", 1, 100),
+            ("denoising_strength", 0.0, 1.0), ("hr_scale", 1.0, 4.0),
+            ("hr_second_pass_steps", 0, 150),
+        ):  # fmt: skip
+            if not low <= getattr(self, name) <= high:
+                raise InputError(
+                    f"{name} must be between {low} and {high}, got {getattr(self, name)}"
+                )
+        for name in ("width", "height"):
+            if getattr(self, name) % 8:
+                raise InputError(f"{name} must be a multiple of 8, got {getattr(self, name)}")
+        if self.sampler_name not in SAMPLERS:
+            names = ", ".join(SAMPLERS)
+            raise InputError(f"sampler must be one of {names}, got {self.sampler_name!r}")
+
+    def comment(self, text: str) -> None:
+        """A line for the page, shown under the picture."""
+        self.comments.append(text)
+
+    def sample(
+        self, conditioning: torch.Tensor, unconditional_conditioning: torch.Tensor, seeds: list[int]
+    ) -> torch.Tensor:
+        """All passes of one batch: latents (batch, 4, height / 8, width / 8)."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        texts = conditioning, unconditional_conditioning
+        noise = randn(generators, (4, self.height // 8, self.width // 8))
+        init = self._init_latent() if self.init_images else None
+        latent = self._pass(noise, init, generators, seeds, texts)
+        if self.enable_hr and init is None:
+            self.is_hr_pass = True
+            size = tuple(max(1, round(s * self.hr_scale)) for s in latent.shape[-2:])
+            larger = F.interpolate(latent, size, mode="bilinear")
+            self._runner.call("before_hr", self)
+            noise = randn(generators, larger.shape[1:])
+            latent = self._pass(noise, larger, generators, seeds, texts)
+            self.is_hr_pass = False
+        return latent
+
+    def _pass(self, noise, init, generators, seeds, texts) -> torch.Tensor:
+        from modules import script_callbacks
+        from modules.sd_samplers_common import setup_img2img_steps
+
+        self.sampler = Sampler(
+            self.sampler_name, self.sd_model, script_callbacks.cfg_denoiser_callback
+        )
+        steps, last = self.steps, None
+        if init is not None:
+            wanted = (self.hr_second_pass_steps or self.steps) if self.is_hr_pass else None
+            steps, last = setup_img2img_steps(self, wanted)
+        sigmas = self.sampler.get_sigmas(self, steps)
+        sigmas = sigmas if last is None else sigmas[steps - last - 1 :]
+        name = "hires" if self.is_hr_pass else "base"
+        progress = self.progress or (lambda *_: None)
+        try:
+            return self.sampler.run(
+                self, noise, sigmas, generators, seeds, *texts, init_latent=init,
+                progress=lambda state: progress(name, state["i"] + 1, len(sigmas) - 1),
+            )  # fmt: skip
+        finally:
+            self.unet_seconds += self.sampler.model_wrap_cfg.unet_seconds
+
+    def _init_latent(self) -> torch.Tensor:
+        pictures = []
+        for index in range(self.batch_size):
+            image = self.init_images[index % len(self.init_images)].convert("RGB")
+            resized = image.resize((self.width, self.height), Image.LANCZOS)
+            pictures.append(np.asarray(resized, np.float32) / 127.5 - 1)
+        return self.sd_model.encode_first_stage(
+            torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Processed:
+    """What a request gave: pictures, the infotext of each, comments, time in the U-Net (s)."""
+
+    images: list[Image.Image]
+    infotexts: list[str]
+    comments: list[str]
+    unet_seconds: float
+
+
+@torch.no_grad()
+def process_images(p: Processing, runner: ScriptRunner) -> Processed:
+    """Run a request through the script's callbacks and the sampler, batch by batch."""
+    from modules import shared
+
+    shared.sd_model = p.sd_model
+    p._runner = runner
+    images, infotexts = [], []
+    with sdpa_attention(), resized_skips():
+        runner.call("before_process", p)
+        runner.call("process", p)
+        for batch in range(p.n_iter):
+            first = p.seed + batch * p.batch_size
+            seeds = list(range(first, first + p.batch_size))
+            details = dict(
+                batch_number=batch, prompts=[p.prompt] * p.batch_size, seeds=seeds, subseeds=seeds
+            )
+            runner.call("before_process_batch", p, **details)
+            runner.call("process_batch", p, **details)
+            cond = p.sd_model.get_learned_conditioning([p.prompt] * p.batch_size)
+            uncond = p.sd_model.get_learned_conditioning([p.negative_prompt] * p.batch_size)
+            latents = p.sample(conditioning=cond, unconditional_conditioning=uncond, seeds=seeds)
+            decoded = p.sd_model.decode_first_stage(latents)
+            images += _to_images(decoded)
+            infotexts += [create_infotext(p, seed) for seed in seeds]
+            runner.call("postprocess_batch", p, images=decoded, batch_number=batch)
+        processed = Processed(images, infotexts, p.comments, p.unet_seconds)
+        runner.call("postprocess", p, processed)
+    return processed
+
+
+def create_infotext(p: Processing, seed: int) -> str:
+    """The generation parameters as the webui writes them into a PNG's `parameters` chunk."""
+    parameters = {
+        "Steps": p.steps,
+        "Sampler": p.sampler_name,
+        "CFG scale": f"{p.cfg_scale:g}",
+        "Seed": seed,
+        "Size": f"{p.width}x{p.height}",
+        "Model": p.model_name,
+    }
+    if p.init_images or p.enable_hr:
+        parameters["Denoising strength"] = f"{p.denoising_strength:g}"
+    if p.enable_hr:
+        parameters["Hires upscale"] = f"{p.hr_scale:g}"
+        parameters["Hires steps"] = p.hr_second_pass_steps or None
+    parameters |= p.extra_generation_params
+    line = ", ".join(f"{key}: {value}" for key, value in parameters.items() if value is not None)
+    negative = f"\nNegative prompt: {p.negative_prompt}" if p.negative_prompt else ""
+    return f"{p.prompt}{negative}\n{line}"
+
+
+def _to_images(decoded: torch.Tensor) -> list[Image.Image]:
+    values = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(picture) for picture in values]
