@@ -69,7 +69,7 @@ class Parameter:
         if self.kind == "bool":
             return "true" if value else "false"
         if self.kind == "weights":
-            return " ".join(f"{site}={number:g}" for site, number in value.items())
+            return " ".join(f"{site}={format_number(number)}" for site, number in value.items())
         return format_number(value) if self.kind in ("float", "int") else str(value)
 
 

@@ -1,0 +1,77 @@
+"""Sets up what is needed and runs it, on a machine that has nothing but Python 3.10 or newer.
+
+    python go.py demo    writes a grid of pictures with every method, and a table of their times
+    python go.py test    checks the style and runs all tests (further arguments go to pytest)
+
+Inside a virtual environment packages are installed there; otherwise into .venv beside this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+REQUIREMENTS = ROOT / "requirements"
+TORCH = "torch==2.13.0"
+"""Installed where no torch is; any torch from 2.0 on serves."""
+
+
+def main() -> int:
+    """Run one command; its exit status."""
+    command, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
+    if command not in ("demo", "test"):
+        print(__doc__)
+        return 2
+    if sys.version_info < (3, 10):  # noqa: UP036 (this file is what tells so)
+        print(f"error: Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
+        return 2
+    if sys.prefix == sys.base_prefix:
+        return _again_in_environment(ROOT / ".venv")
+    _set_up(["host.txt"] + (["test.txt"] if command == "test" else []))
+    os.chdir(ROOT)
+    if command == "demo":
+        return _run("-m", "standalone", "grid", *arguments)
+    style = [_run("-m", "ruff", "check", "."), _run("-m", "ruff", "format", "--check", ".")]
+    return _run("-m", "pytest", *arguments) or max(style)
+
+
+def _again_in_environment(folder: Path) -> int:
+    """Run this file again with the interpreter of a virtual environment, made if it is missing."""
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        print(f"making a virtual environment in {folder}", flush=True)
+        venv.create(folder, with_pip=True)
+    return subprocess.run([python, __file__, *sys.argv[1:]], check=False).returncode
+
+
+def _set_up(files: list[str]) -> None:
+    """Install the requirements, unless this environment has had just these before."""
+    texts = [(REQUIREMENTS / name).read_bytes() for name in [*files, "host-alone.txt"]]
+    wanted = hashlib.sha256(b"".join(texts)).hexdigest()
+    stamp = Path(sys.prefix) / f".slothful-{'-'.join(files)}"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    if importlib.util.find_spec("torch") is None:
+        _install(TORCH)
+    _install(*(part for name in files for part in ("-r", str(REQUIREMENTS / name))))
+    _install("--no-deps", "-r", str(REQUIREMENTS / "host-alone.txt"))
+    stamp.write_text(wanted)
+
+
+def _install(*what: str) -> None:
+    print("installing", *what, flush=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *what], check=True)
+
+
+def _run(*arguments: str) -> int:
+    return subprocess.run([sys.executable, *arguments], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

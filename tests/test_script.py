@@ -1,0 +1,218 @@
+"""The script as the webui drives it: arguments, infotext, and hooks that live as long as sampling."""
+
+import types
+
+import pytest
+import torch
+from hypothesis import given
+
+from slothful import Settings, SettingsError
+from slothful_webui import infotext
+from slothful_webui.arguments import ARGUMENT_NAMES, read_arguments
+from slothful_webui.scope import SamplingScope, wrap_sample
+from tests.test_settings import any_settings
+from tests.unets import make_unet, module_state, run
+
+
+# -- arguments
+
+
+@given(any_settings)
+def test_all_forms_of_arguments_mean_the_same(settings):
+    values = settings.as_dict()
+    assert read_arguments([True, *values.values()]) == settings
+    assert read_arguments([values]) == settings
+    assert read_arguments([{**values, "enabled": True}, "ignored"]) == settings
+
+
+def test_a_json_string_is_read_like_an_object():
+    assert read_arguments(['{"peak_time": 0.1}']) == Settings(peak_time=0.1)
+    with pytest.raises(SettingsError, match="not valid JSON"):
+        read_arguments(['{"peak_time"'])
+
+
+def test_switched_off_means_nothing_is_applied_and_nothing_is_checked():
+    assert read_arguments([]) is None
+    assert read_arguments([False, "nonsense", -1]) is None
+    assert read_arguments([{"enabled": False, "peak_time": 9}]) is None
+
+
+def test_missing_positions_keep_their_defaults():
+    assert read_arguments([True, "Near-sighted Tile"]) == Settings(method="Near-sighted Tile")
+
+
+def test_errors_name_the_parameter_in_every_form():
+    for arguments in ([True, "Slothful Attention", 7], [{"peak_time": 7}], ['{"peak_time": 7}']):
+        with pytest.raises(SettingsError, match="peak_time must be between 0 and 1, got 7"):
+            read_arguments(arguments)
+    with pytest.raises(SettingsError, match="enabled must be true or false, got 'maybe'"):
+        read_arguments(["maybe"])
+
+
+def test_positions_never_change_their_meaning():
+    """Requests written for an earlier version rely on this order; new names go to the end."""
+    assert ARGUMENT_NAMES[:5] == ("enabled", "method", "peak_time", "time_decay", "time_axis")
+
+
+# -- infotext
+
+
+def parse_as_the_webui(line):
+    """The webui's rule for one line of parameters: keys of word characters, values quoted or up to
+    the next comma.
+    """
+    import json
+    import re
+
+    pattern = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+    found = pattern.findall(line)
+    return {key: json.loads(value) if value[:1] == '"' else value.strip() for key, value in found}
+
+
+@given(any_settings)
+def test_settings_survive_the_infotext(settings):
+    text = infotext.write_infotext(settings)
+    line = f"Steps: 20, Sampler: Euler, {infotext.KEY}: {text}, Version: v1.10.1"
+    parsed = parse_as_the_webui(line)
+    assert parsed["Version"] == "v1.10.1"
+    assert infotext.enabled_from(parsed)
+    for parameter in Settings.parameters():
+        value = infotext.reader_of(parameter.name)(parsed)
+        assert parameter.parse(value) == dict(settings.as_dict())[parameter.name]
+
+
+def test_a_foreign_picture_switches_off_and_leaves_the_controls():
+    parsed = {"Steps": "20"}
+    assert not infotext.enabled_from(parsed)
+    assert infotext.reader_of("peak_time")(parsed) is None
+
+
+def test_only_changes_are_written():
+    assert infotext.write_infotext(Settings()) == "v1"
+    changed = Settings(method="Near-sighted Tile", tile_size=24, block_weights={"OUT03": 0.5})
+    expected = "v1; method=Near-sighted Tile; tile_size=24; block_weights=OUT03=0.5"
+    assert infotext.write_infotext(changed) == expected
+
+
+def test_what_a_paste_cannot_use_is_left_out_and_logged(caplog):
+    settings = infotext.read_infotext("v1; peak_time=0.2; from_the_future=1; tile_size=900")
+    assert settings == Settings(peak_time=0.2)
+    assert "from_the_future" in caplog.text
+    assert "tile_size must be between 16 and 64" in caplog.text
+
+
+# -- the life of the hooks
+
+
+class Request:
+    """A generation request whose sampling is one call of a U-Net."""
+
+    def __init__(self, unet):
+        self.unet = unet
+        self.comments = []
+
+    def sample(self):
+        return run(self.unet)
+
+    def comment(self, text):
+        self.comments.append(text)
+
+
+STRONG = Settings(in_slothful=12, out_slothful=9, in_depth_decay=0.5, time_decay=0)
+
+
+def scope(request, unet=None):
+    return SamplingScope(request, STRONG, lambda: unet or request.unet).opened
+
+
+def test_sample_is_wrapped_for_one_batch_and_then_its_own_again(sd1_unet):
+    request, before = Request(sd1_unet), module_state(sd1_unet)
+    plain = request.sample()
+    wrap_sample(request, scope(request))
+    assert not torch.equal(request.sample(), plain)
+    assert "sample" not in vars(request)
+    assert torch.equal(request.sample(), plain)
+    assert module_state(sd1_unet) == before
+
+
+def test_another_extensions_replacement_of_sample_is_kept(sd1_unet):
+    request, calls = Request(sd1_unet), []
+    own = request.sample
+    request.sample = theirs = lambda: (calls.append("theirs"), own())[1]
+    wrap_sample(request, scope(request))
+    request.sample()
+    assert calls == ["theirs"]
+    assert request.sample is theirs
+
+
+def test_an_extension_that_wraps_ours_keeps_its_wrapper(sd1_unet):
+    request = Request(sd1_unet)
+    plain = request.sample()
+    wrap_sample(request, scope(request))
+    ours = request.sample
+    request.sample = theirs = lambda: ours()
+    assert not torch.equal(request.sample(), plain)
+    assert request.sample is theirs
+    assert torch.equal(request.sample(), plain)  # used once, ours only passes through
+
+
+def test_a_batch_that_never_sampled_is_not_applied_twice(sd1_unet):
+    request = Request(sd1_unet)
+    wrap_sample(request, scope(request))
+    wrap_sample(request, scope(request))
+    request.sample()
+    assert "sample" not in vars(request)
+
+
+def test_a_unet_that_is_swapped_during_sampling_is_followed(sd1_unet):
+    other = make_unet("sdxl", seed=2)
+    states, plain = (module_state(sd1_unet), module_state(other)), run(other)
+    request = Request(sd1_unet)
+    current = [sd1_unet]
+
+    def sample():
+        run(sd1_unet)
+        current[0] = other
+        SamplingScope.before_denoiser(types.SimpleNamespace())
+        assert module_state(sd1_unet) == states[0]
+        return run(other)
+
+    request.sample = sample
+    wrap_sample(request, SamplingScope(request, STRONG, lambda: current[0]).opened)
+    assert not torch.equal(request.sample(), plain)
+    assert (module_state(sd1_unet), module_state(other)) == states
+
+
+def test_a_model_that_cannot_be_served_is_reported_and_generation_goes_on(sd1_unet):
+    request = Request(sd1_unet)
+    plain = request.sample()
+    wrap_sample(request, scope(request, unet=torch.nn.Linear(2, 2)))
+    assert torch.equal(request.sample(), plain)
+    assert request.comments == [
+        "Slothful Attention: nothing was applied: Linear is not a Stable Diffusion 1, 2 or XL "
+        "U-Net: it has no input_blocks, middle_block, output_blocks"
+    ]
+
+
+def test_an_engine_outside_pytorch_is_reported(sd1_unet):
+    request = Request(sd1_unet)
+    plain = request.sample()
+    wrap_sample(request, SamplingScope(request, STRONG, lambda: None).opened)
+    assert torch.equal(request.sample(), plain)
+    assert "does not run in PyTorch" in request.comments[0]
+
+
+def test_hypertile_wins_where_it_acts_and_the_page_says_so(sd1_unet):
+    """The webui's HyperTile marks the modules that it splits."""
+    request = Request(sd1_unet)
+    plain = request.sample()
+    marked = [m.attn1 for m in sd1_unet.modules() if hasattr(m, "attn1")]
+    for attention in marked:
+        setattr(attention, "__webui_hypertile_params", types.SimpleNamespace(enabled=True))
+    try:
+        wrap_sample(request, scope(request))
+        assert torch.equal(request.sample(), plain)
+    finally:
+        for attention in marked:
+            delattr(attention, "__webui_hypertile_params")
+    assert "Slothful Attention: IN01 was left alone: HyperTile acts here" in request.comments

@@ -1,0 +1,118 @@
+"""Starts an existing installation of the real webui for the tests, and talks to it.
+
+`WEBUI_DIR` names the installation, `WEBUI_PYTHON` its interpreter (default: its venv). Nothing in
+the installation is changed: extensions, models and settings lie in a folder of the test's own.
+"""
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = [
+    "--skip-install", "--skip-prepare-environment", "--skip-torch-cuda-test", "--use-cpu", "all",
+    "--precision", "full", "--no-half", "--api", "--server-name", "127.0.0.1",
+    "--no-download-sd-model", "--do-not-download-clip", "--disable-nan-check",
+]  # fmt: skip
+
+
+class Webui:
+    """A running webui with this extension and the probe installed."""
+
+    def __init__(self, folder: Path, flags: tuple[str, ...] = ()):
+        installation = Path(os.environ["WEBUI_DIR"]).resolve()
+        python = os.environ.get("WEBUI_PYTHON", str(installation / "venv" / "bin" / "python"))
+        (folder / "extensions").mkdir(parents=True)
+        (folder / "extensions" / "slothful-attention").symlink_to(ROOT)
+        (folder / "extensions" / "probe").symlink_to(ROOT / "tests" / "webui_probe")
+        self.port = _free_port()
+        self.log = folder / "log.txt"
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+        command = [python, "launch.py", *FLAGS, "--data-dir", str(folder), "--port", str(self.port)]
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                [*command, *flags], cwd=installation, env=environment, stdout=log, stderr=log
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        for _ in range(180):
+            if self._process.poll() is not None:
+                break
+            try:
+                return self.get("/sdapi/v1/sd-models")
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(1)
+        self.stop()
+        raise RuntimeError("the webui did not start:\n" + self.log.read_text()[-3000:])
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+    def get(self, path: str):
+        """The JSON that a GET answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, body: dict) -> tuple[int, dict]:
+        """(status, JSON) of a POST."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=900) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def generate(self, args: list | None = None, *, fault: str = "", **body):
+        """(pictures as arrays, infotext, comments) of a request; raises on an error status."""
+        path = "img2img" if "init_images" in body else "txt2img"
+        scripts = {"Probe": {"args": [fault]}}
+        if args is not None:
+            scripts["Slothful Attention"] = {"args": args}
+        defaults = dict(
+            prompt="a red circle on a blue background", seed=1, steps=3, width=256, height=256,
+            sampler_name="Euler", cfg_scale=5, alwayson_scripts=scripts,
+        )  # fmt: skip
+        status, answer = self.post(f"/sdapi/v1/{path}", {**defaults, **body})
+        if status != 200:
+            raise RuntimeError(f"{status}: {answer.get('errors') or answer}")
+        info = json.loads(answer["info"])
+        pictures = [_decode(text) for text in answer["images"]]
+        return pictures, info["infotexts"][0], "\n".join(info.get("comments") or ())
+
+    def hooks(self) -> int:
+        """Hooks and replaced forwards on the U-Net."""
+        return self.get("/probe/hooks")["hooks"]
+
+
+def encode(picture: np.ndarray) -> str:
+    """A picture as the API takes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _decode(text: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
