@@ -1,4 +1,4 @@
-"""The script as the webui drives it: arguments, infotext, and hooks that live as long as sampling."""
+"""The script as the webui drives it: arguments, infotext, and how long the hooks live."""
 
 import types
 
@@ -12,7 +12,6 @@ from slothful_webui.arguments import ARGUMENT_NAMES, read_arguments
 from slothful_webui.scope import SamplingScope, wrap_sample
 from tests.test_settings import any_settings
 from tests.unets import make_unet, module_state, run
-
 
 # -- arguments
 
