@@ -21,7 +21,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (244, 244, 242),
 }
 SHAPES = ("circle", "square", "triangle", "star")
-COUNTS = {1: "a", 2: "two", 3: "three"}
+COUNTS = {1: "one", 2: "two", 3: "three"}
 TEXTURES = ("plain", "striped", "dotted")
 PLAIN_WORDING = "{things} on {a_ground} background"
 WORDINGS = (
@@ -62,10 +62,7 @@ class Scene:
         texture = "" if self.texture == "plain" else f"{self.texture} "
         ground = self.background + (" gradient" if self.shade else "")
         things = f"{texture}{self.colour} {self.shape}"
-        if self.count == 1:
-            things = _with_article(things)
-        else:
-            things = f"{COUNTS[self.count]} {things}s"
+        things = _with_article(things) if self.count == 1 else f"{COUNTS[self.count]} {things}s"
         return self.wording.format(things=things, ground=ground, a_ground=_with_article(ground))
 
 
@@ -102,7 +99,7 @@ def draw(scene: Scene, size: int) -> np.ndarray:
     picture = ground * (1 - scene.shade * y)[..., None]
     for centre_x, centre_y in scene.positions:
         local_x, local_y = _rotate(x - centre_x, y - centre_y, scene.angle)
-        distance = _distance(scene.shape, local_x / scene.radius, local_y / scene.radius)
+        distance = signed_distance(scene.shape, local_x / scene.radius, local_y / scene.radius)
         cover = np.clip(0.5 - distance * scene.radius * size, 0, 1)[..., None]
         ink = _ink(scene, local_x, local_y)
         picture = picture * (1 - cover) + ink * cover
@@ -118,7 +115,7 @@ def _rotate(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.
     return cos * x + sin * y, cos * y - sin * x
 
 
-def _distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def signed_distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Signed distance (about) to the outline of a shape of half width 1; negative inside."""
     if shape == "circle":
         return np.hypot(x, y) - 1
@@ -132,7 +129,7 @@ def _distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _star_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """As `_distance`, for five points: folded to half a point, whose side is one straight line."""
+    """As `signed_distance`, for five points: folded to half a point, whose side is straight."""
     part = 2 * np.pi / 5
     angle = abs((np.arctan2(x, -y) + part / 2) % part - part / 2)
     inner = STAR_INNER_RADIUS * np.array([np.cos(part / 2), np.sin(part / 2)])

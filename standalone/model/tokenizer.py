@@ -9,43 +9,64 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES = 49152 - 256 - 2
 """CLIP uses this many of the merges in the list (Radford et al., 2021)."""
+SPECIAL = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+TEXT_MODEL = {
+    "architectures": ["CLIPTextModel"],
+    "model_type": "clip_text_model",
+    "vocab_size": MERGES + 512 + 2,
+    "max_position_embeddings": 77,
+    "hidden_size": 96,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "projection_dim": 96,
+    "hidden_act": "quick_gelu",
+    "bos_token_id": 49406,
+    "eos_token_id": 49407,
+    "pad_token_id": 1,
+}
+"""The small model's text model: CLIP's, with less width and depth, and the whole vocabulary."""
 
 
 def ensure_tokenizer(folder: Path) -> Path:
-    """Write vocab.json, merges.txt and tokenizer_config.json into `folder` unless they exist.
+    """Write the files that CLIPTokenizer and CLIPTextConfig read into `folder` unless they exist.
 
-    Raises `FileNotFoundError` when the package open-clip-torch, whose data is used, is missing.
+    Returns the folder. Raises `FileNotFoundError` when the package open-clip-torch, whose data is
+    used, is missing.
     """
-    if (folder / "merges.txt").exists() and (folder / "vocab.json").exists():
+    files = _files()
+    if all((folder / name).exists() for name in files):
         return folder
-    merges = _merges()
-    letters = _byte_letters()
-    words = [*letters, *(letter + "</w>" for letter in letters)]
-    words += ["".join(pair.split()) for pair in merges] + [START, END]
     folder.mkdir(parents=True, exist_ok=True)
-    config = {
-        "tokenizer_class": "CLIPTokenizer",
-        "bos_token": START,
-        "eos_token": END,
-        "pad_token": END,
-        "unk_token": END,
-        "model_max_length": 77,
-        "do_lower_case": True,
-    }
-    vocabulary = {word: index for index, word in enumerate(words)}
-    _write(folder / "tokenizer_config.json", json.dumps(config, indent=2))
-    _write(folder / "vocab.json", json.dumps(vocabulary, ensure_ascii=False))
-    _write(folder / "merges.txt", "\n".join(["#version: 0.2", *merges]) + "\n")
+    for name, make in files.items():
+        if not (folder / name).exists():
+            (folder / name).write_text(make(), encoding="utf-8")
     return folder
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def _files() -> dict[str, Callable[[], str]]:
+    """The text of each file, made when it is called for."""
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True}
+    return {
+        "config.json": lambda: json.dumps(TEXT_MODEL, indent=2),
+        "tokenizer_config.json": lambda: json.dumps(settings | SPECIAL, indent=2),
+        "special_tokens_map.json": lambda: json.dumps(SPECIAL, indent=2),
+        "vocab.json": lambda: json.dumps(_vocabulary(), ensure_ascii=False),
+        "merges.txt": lambda: "\n".join(["#version: 0.2", *_merges()]) + "\n",
+    }
+
+
+def _vocabulary() -> dict[str, int]:
+    letters = _byte_letters()
+    words = [*letters, *(letter + "</w>" for letter in letters)]
+    words += ["".join(pair.split()) for pair in _merges()] + [START, END]
+    return {word: index for index, word in enumerate(words)}
 
 
 def _merges() -> list[str]:
