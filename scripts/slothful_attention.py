@@ -8,7 +8,7 @@ from modules import script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
 from slothful import SettingsError
-from slothful_webui import infotext, page
+from slothful_webui import axes, infotext, page
 from slothful_webui.arguments import read_arguments
 from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
 
@@ -37,7 +37,7 @@ class SlothfulAttentionScript(scripts.Script):
             infotext.KEY, None
         )  # the dict is shared by the cells of a plot
         try:
-            settings = read_arguments(args)
+            settings = read_arguments(args, axes.overrides_of(p))
         except SettingsError as error:
             wrap_sample(p, lambda error=error: _refusal(error))
             return
@@ -71,4 +71,12 @@ def _current_unet():
     return getattr(model, "diffusion_model", None)
 
 
+def _add_axes():
+    axes.add_axes(scripts.scripts_data)
+
+
 script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)
+# The plot copies its axes when its page is built: without a page that is before `on_before_ui`,
+# and where extensions load first, its script is not there yet when this one is imported.
+_add_axes()
+script_callbacks.on_before_ui(_add_axes)

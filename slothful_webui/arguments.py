@@ -14,25 +14,29 @@ that were written for an older version keep their meaning.
 """
 
 
-def read_arguments(arguments: Sequence[Any]) -> Settings | None:
+def read_arguments(
+    arguments: Sequence[Any], overrides: Mapping[str, Any] | None = None
+) -> Settings | None:
     """The settings to apply, None when the extension is switched off.
 
     `arguments` is what the webui hands to a script: either the values in the order of
     `ARGUMENT_NAMES` (any number of them, the rest keep their defaults), or first one mapping of
     names to values (the API's form; "enabled" may be among them and is true otherwise), or that
-    mapping as a JSON string. Raises `SettingsError` for an unknown name, a wrong type or a value
-    out of its range; while switched off, nothing else is looked at.
+    mapping as a JSON string. `overrides` are values by name that go before them, set by a plot's
+    axes; they switch the extension on unless "enabled" is among them. Raises `SettingsError` for
+    an unknown name, a wrong type or a value out of its range; while switched off, nothing else is
+    looked at.
     """
-    if not arguments:
-        return None
-    first = arguments[0]
+    first = arguments[0] if arguments else False
     if isinstance(first, str) and first.lstrip().startswith("{"):
         first = _read_json(first)
     if isinstance(first, Mapping):
         values = {"enabled": True, **first}
     else:
         # the webui drops what it cannot place, so more values than names never arrive
-        values = dict(zip(ARGUMENT_NAMES, arguments))
+        values = dict(zip(ARGUMENT_NAMES, arguments or [False]))
+    if overrides:
+        values |= {"enabled": True, **overrides}
     return Settings.from_mapping(values) if _read_enabled(values.pop("enabled")) else None
 
 

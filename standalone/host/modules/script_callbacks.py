@@ -6,6 +6,7 @@ from typing import Any
 from modules import errors
 
 _cfg_denoiser: list = []
+_before_ui: list = []
 
 
 @dataclasses.dataclass
@@ -27,6 +28,11 @@ def on_cfg_denoiser(callback, *, name=None):
     _cfg_denoiser.append(callback)
 
 
+def on_before_ui(callback, *, name=None):
+    """Register a callback without arguments that runs before a page is built."""
+    _before_ui.append(callback)
+
+
 def cfg_denoiser_callback(params):
     """Call them all; what they raise is reported and swallowed, as in the webui."""
     for callback in _cfg_denoiser:
@@ -39,3 +45,4 @@ def cfg_denoiser_callback(params):
 def clear_callbacks():
     """Forget all callbacks, as the webui does before it loads scripts again."""
     _cfg_denoiser.clear()
+    _before_ui.clear()

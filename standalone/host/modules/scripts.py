@@ -3,6 +3,7 @@
 import re
 
 AlwaysVisible = object()
+scripts_data: list = []
 
 
 class Script:
