@@ -21,6 +21,7 @@ from standalone.model.tokenizer import ensure_tokenizer
 SMALL = Path(__file__).parent / "model" / "small.safetensors"
 """The project's own small checkpoint."""
 
+CLIP_VIT_L = "openai/clip-vit-large-patch14"
 _PARTS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.")
 
 
@@ -31,11 +32,10 @@ class CheckpointError(ValueError):
 class TextEncoder(nn.Module):
     """CLIP's text model and tokenizer, with the attribute names of ldm's FrozenCLIPEmbedder."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, tokenizer: Path, config: CLIPTextConfig):
         super().__init__()
-        ensure_tokenizer(folder)
-        self.tokenizer = CLIPTokenizer.from_pretrained(str(folder))
-        self.transformer = CLIPTextModel(CLIPTextConfig.from_pretrained(str(folder)))
+        self.tokenizer = CLIPTokenizer.from_pretrained(str(tokenizer))
+        self.transformer = CLIPTextModel(config)
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """(batch, 77, width): the last layer's states for each text, cut after 77 tokens."""
@@ -58,8 +58,7 @@ class StableDiffusion(nn.Module):
         self.model = nn.Module()
         self.model.diffusion_model = _instantiate(params.unet_config)
         self.first_stage_model = _instantiate(params.first_stage_config)
-        version = params.cond_stage_config.params.get("version", "openai/clip-vit-large-patch14")
-        self.cond_stage_model = TextEncoder(folder / version)
+        self.cond_stage_model = TextEncoder(*text_model_of(params.cond_stage_config, folder))
         self.scale_factor = float(params.get("scale_factor", 1.0))
         self.parameterization = params.get("parameterization", "eps")
         steps = params.get("timesteps", 1000)
@@ -83,6 +82,21 @@ class StableDiffusion(nn.Module):
     def decode_first_stage(self, latents: torch.Tensor) -> torch.Tensor:
         """The pictures of scaled latents."""
         return self.first_stage_model.decode(latents / self.scale_factor)
+
+
+def text_model_of(config: DictConfig, folder: Path) -> tuple[Path, CLIPTextConfig]:
+    """The tokenizer's folder and the text model's shape that a configuration names.
+
+    `version` is CLIP ViT-L, as in every published SD1 configuration, or a folder (relative to
+    `folder`, the configuration's own) with the files that transformers reads.
+    """
+    version = OmegaConf.select(config, "params.version") or CLIP_VIT_L
+    if version == CLIP_VIT_L:
+        shape = dict(hidden_size=768, intermediate_size=3072)
+        depth = dict(num_hidden_layers=12, num_attention_heads=12)
+        return ensure_tokenizer(SMALL.parent / "tokenizer"), CLIPTextConfig(**shape, **depth)
+    tokenizer = ensure_tokenizer(folder / version)
+    return tokenizer, CLIPTextConfig.from_pretrained(str(tokenizer))
 
 
 def build(config_path: Path) -> StableDiffusion:

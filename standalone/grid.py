@@ -42,7 +42,7 @@ def draw_grid(
     for name, result in results.items():
         save_png(result.images[0], result.infotexts[0], args.out / f"grid-{name}.png")
     pictures = {name: result.images[0] for name, result in results.items()}
-    path = save_png(_lay_out(pictures), results[OFF].infotexts[0], args.out / "grid.png")
+    path = save_png(lay_out(pictures), results[OFF].infotexts[0], args.out / "grid.png")
     print(_table({name: statistics.median(times) for name, times in seconds.items()}))
     print(f"\n{path}")
 
@@ -60,7 +60,7 @@ def _table(seconds: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def _lay_out(pictures: dict[str, Image.Image], margin: int = 24) -> Image.Image:
+def lay_out(pictures: dict[str, Image.Image], margin: int = 24) -> Image.Image:
     """The pictures in a row, each under its name."""
     width, height = next(iter(pictures.values())).size
     sheet = Image.new("RGB", (width * len(pictures), height + margin), "white")

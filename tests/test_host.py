@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
+from transformers import CLIPTokenizer
 
 from standalone.__main__ import main
-from standalone.checkpoint import SMALL, CheckpointError, load
+from standalone.checkpoint import SMALL, CheckpointError, load, text_model_of
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner
 from standalone.samplers import SAMPLERS
@@ -159,6 +161,15 @@ def test_an_unreadable_picture_is_one_line_and_status_2(tmp_path, capsys):
     for path in (broken, tmp_path / "missing.png"):
         assert run_cli(tmp_path, "img2img", "--image", str(path)) == 2
         assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("config", ["{}", "{params: {version: openai/clip-vit-large-patch14}}"])
+def test_published_configurations_get_clips_large_text_model(config, tmp_path):
+    folder, shape = text_model_of(OmegaConf.create(config), tmp_path)
+    assert (shape.hidden_size, shape.num_hidden_layers, shape.vocab_size) == (768, 12, 49408)
+    assert list(tmp_path.iterdir()) == []
+    tokens = CLIPTokenizer.from_pretrained(str(folder))("a photo of a cat")["input_ids"]
+    assert tokens == [49406, 320, 1125, 539, 320, 2368, 49407]
 
 
 def test_checkpoints_of_other_families_are_refused(tmp_path):

@@ -80,7 +80,7 @@ class Webui:
             return error.code, json.load(error)
 
     def generate(self, args: list | None = None, *, fault: str = "", **body):
-        """(pictures as arrays, infotext, comments) of a request; raises on an error status."""
+        """(pictures as arrays, infotext) of a request; raises on an error status."""
         path = "img2img" if "init_images" in body else "txt2img"
         scripts = {"Probe": {"args": [fault]}}
         if args is not None:
@@ -94,7 +94,7 @@ class Webui:
             raise RuntimeError(f"{status}: {answer.get('errors') or answer}")
         info = json.loads(answer["info"])
         pictures = [_decode(text) for text in answer["images"]]
-        return pictures, info["infotexts"][0], "\n".join(info.get("comments") or ())
+        return pictures, info["infotexts"][0]
 
     def hooks(self) -> int:
         """Hooks and replaced forwards on the U-Net."""
