@@ -2,4 +2,11 @@
 
 
 def preload(parser):
-    """Called by the webui before it parses its command line. There are no arguments yet."""
+    """Called by the webui before it parses its command line."""
+    parser.add_argument(
+        "--slothful-presets",
+        metavar="DIR",
+        default=None,
+        help="folder of your own Slothful Attention presets (default: slothful-presets in the "
+        "webui's data folder)",
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
-from modules import script_callbacks, scripts, shared
+from modules import paths, script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
 from slothful import SettingsError
 from slothful_webui import axes, infotext, page
 from slothful_webui.arguments import read_arguments
+from slothful_webui.presets import SHIPPED, PresetFolders
 from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
 
 
@@ -25,6 +27,7 @@ class SlothfulAttentionScript(scripts.Script):
     def ui(self, is_img2img):
         with InputAccordion(False, label=TITLE, elem_id=self.elem_id("enable")) as enabled:
             controls = page.build_controls(self.elem_id)
+            page.add_presets(controls, _presets(), self.elem_id)
         names = [parameter.name for parameter in page.Settings.parameters()]
         self.infotext_fields = [
             (enabled, infotext.enabled_from),
@@ -71,8 +74,14 @@ def _current_unet():
     return getattr(model, "diffusion_model", None)
 
 
+def _presets():
+    """The shipped presets and the user's, whose folder preload.py's argument can move."""
+    own = getattr(shared.cmd_opts, "slothful_presets", None)
+    return PresetFolders([SHIPPED, Path(own or Path(paths.data_path) / "slothful-presets")])
+
+
 def _add_axes():
-    axes.add_axes(scripts.scripts_data)
+    axes.add_axes(scripts.scripts_data, _presets())
 
 
 script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)

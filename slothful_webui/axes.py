@@ -1,4 +1,4 @@
-"""Axes of the X/Y/Z plot: one for each parameter, and one that switches the extension on or off."""
+"""Axes of the X/Y/Z plot: one for each parameter, one for presets, one that switches on or off."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from slothful import Parameter, Settings
+from slothful_webui.presets import PresetFolders
 
 PREFIX = "[Slothful] "
 ENABLED = "enabled"
@@ -23,7 +24,7 @@ def overrides_of(p: Any) -> dict[str, Any]:
     return getattr(p, OVERRIDES, {})
 
 
-def add_axes(scripts_data: Iterable[Any]) -> None:
+def add_axes(scripts_data: Iterable[Any], presets: PresetFolders) -> None:
     """Add the axes to the webui's X/Y/Z script, if it is loaded and does not have them yet.
 
     `scripts_data` is `modules.scripts.scripts_data`. Found by its file name, which is the same in
@@ -35,15 +36,25 @@ def add_axes(scripts_data: Iterable[Any]) -> None:
             continue
         present = {option.label for option in module.axis_options}
         module.axis_options.extend(
-            option for option in _axes(module) if option.label not in present
+            option for option in _axes(module, presets) if option.label not in present
         )
 
 
-def _axes(module: Any) -> list[Any]:
-    switch = module.AxisOption(
-        PREFIX + "Enabled", str, _setter(ENABLED), choices=lambda: ["true", "false"]
+def _axes(module: Any, presets: PresetFolders) -> list[Any]:
+    def apply_preset(p: Any, name: str, names: list) -> None:
+        # under what other axes set, whichever of them comes first
+        setattr(p, OVERRIDES, {**presets.load(name).settings.as_dict(), **overrides_of(p)})
+
+    def confirm_presets(p: Any, names: list) -> None:
+        for name in names:
+            presets.load(name)
+
+    option = module.AxisOption
+    switch = option(PREFIX + "Enabled", str, _setter(ENABLED), choices=lambda: ["true", "false"])
+    preset = option(
+        PREFIX + "Preset", str, apply_preset, confirm=confirm_presets, choices=presets.names
     )
-    return [switch, *(_axis(module, parameter) for parameter in Settings.parameters())]
+    return [switch, preset, *(_axis(module, parameter) for parameter in Settings.parameters())]
 
 
 def _axis(module: Any, parameter: Parameter) -> Any:

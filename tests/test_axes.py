@@ -8,6 +8,7 @@ import pytest
 from slothful import Settings, SettingsError
 from slothful_webui.arguments import read_arguments
 from slothful_webui.axes import PREFIX, add_axes, overrides_of
+from slothful_webui.presets import SHIPPED, PresetError, PresetFolders
 
 
 class AxisOption:
@@ -20,12 +21,13 @@ class AxisOption:
 
 
 @pytest.fixture
-def plot():
+def plot(tmp_path):
+    presets = PresetFolders([SHIPPED, tmp_path])
     module = types.SimpleNamespace(axis_options=[], AxisOption=AxisOption)
     data = types.SimpleNamespace(path="/webui/scripts/xyz_grid.py", module=module)
     other = types.SimpleNamespace(path="/webui/scripts/other.py", module=types.SimpleNamespace())
-    add_axes([other, data])
-    add_axes([other, data])  # the webui reloads its scripts: nothing may be there twice
+    add_axes([other, data], presets)
+    add_axes([other, data], presets)  # the webui reloads its scripts: nothing may be there twice
     return module
 
 
@@ -33,9 +35,10 @@ def axis(plot, label):
     return next(option for option in plot.axis_options if option.label == PREFIX + label)
 
 
-def test_there_is_one_axis_for_every_parameter_and_one_switch(plot):
+def test_there_is_one_axis_for_every_parameter_one_for_presets_and_one_switch(plot):
     labels = [option.label for option in plot.axis_options]
-    assert labels == [PREFIX + "Enabled", *(PREFIX + p.label for p in Settings.parameters())]
+    names = ["Enabled", "Preset", *(p.label for p in Settings.parameters())]
+    assert labels == [PREFIX + name for name in names]
 
 
 def test_a_cell_gets_its_values_and_no_other_does(plot):
@@ -57,6 +60,19 @@ def test_the_switch_wins(plot):
     axis(plot, "Peak time").apply(request, 0.5, [])
     axis(plot, "Enabled").apply(request, "false", [])
     assert read_arguments([True], overrides_of(request)) is None
+
+
+def test_a_preset_lies_under_what_other_axes_set(plot):
+    preset, peak = axis(plot, "Preset"), axis(plot, "Peak time")
+    assert "soft" in preset.choices()
+    for order in ([(preset, "soft"), (peak, 0.9)], [(peak, 0.9), (preset, "soft")]):
+        request = types.SimpleNamespace()
+        for option, value in order:
+            option.apply(request, value, [])
+        settings = read_arguments([False], overrides_of(request))
+        assert (settings.peak_time, settings.in_v_blend) == (0.9, 0.5)
+    with pytest.raises(PresetError, match="there is no preset 'sift'"):
+        preset.confirm(None, ["soft", "sift"])
 
 
 @pytest.mark.parametrize("parameter", Settings.parameters(), ids=lambda p: p.name)

@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from standalone.model.install_into_webui import install
 
 from standalone.checkpoint import SMALL
+from standalone.model.install_into_webui import install
 from tests.webui import Webui, encode
 
 pytestmark = pytest.mark.skipif(
