@@ -26,8 +26,7 @@ class SlothfulAttentionScript(scripts.Script):
 
     def ui(self, is_img2img):
         with InputAccordion(False, label=TITLE, elem_id=self.elem_id("enable")) as enabled:
-            controls = page.build_controls(self.elem_id)
-            page.add_presets(controls, _presets(), self.elem_id)
+            controls = page.build_controls(self.elem_id, _presets())
         names = [parameter.name for parameter in page.Settings.parameters()]
         self.infotext_fields = [
             (enabled, infotext.enabled_from),

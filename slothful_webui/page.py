@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from slothful import Parameter, Settings, SettingsError
@@ -19,39 +19,55 @@ GROUPS = {
 """The groups in the order of the page, with their headings."""
 
 
-def build_controls(elem_id: Callable[[str], str]) -> list[Any]:
-    """One component for each parameter, in the order of `Settings.parameters()`.
+def build_controls(elem_id: Callable[[str], str], presets: PresetFolders) -> list[Any]:
+    """The row of presets and one component for each parameter; the latter are returned, in the
+    order of `Settings.parameters()`.
 
     `elem_id` is the script's; call inside the accordion.
     """
     import gradio as gr  # here, so that generating without a page needs no gradio
 
+    name = gr.Dropdown(
+        choices=presets.names(),
+        value=None,
+        label="Preset",
+        allow_custom_value=True,
+        elem_id=elem_id("preset"),
+        info="Choose one and load it, or type a name and save the values below under it.",
+    )
+    name.do_not_save_to_config = True
+    with gr.Row(elem_id=elem_id("presets")):
+        buttons = [
+            gr.Button(text, elem_id=elem_id(f"preset_{text.lower()}"), size="sm", min_width=60)
+            for text in ("Load", "Save", "Reset")
+        ]
     components: dict[str, Any] = {}
     for group, heading in GROUPS.items():
         parameters = [p for p in Settings.parameters() if p.group == group]
         with gr.Group() if heading is None else gr.Accordion(heading, open=False):
             for parameter in parameters:
                 components[parameter.name] = _component(gr, parameter, elem_id(parameter.name))
-    return [components[parameter.name] for parameter in Settings.parameters()]
+    controls = [components[parameter.name] for parameter in Settings.parameters()]
+    load, save, reset = _preset_actions(gr, presets)
+    for button, action, inputs, outputs in (
+        (buttons[0], load, [name], controls),
+        (buttons[1], save, [name, *controls], [name]),
+        (buttons[2], reset, [], controls),
+    ):
+        button.click(action, inputs=inputs, outputs=outputs, show_progress=False)
+    return controls
 
 
-def add_presets(
-    controls: Sequence[Any], presets: PresetFolders, elem_id: Callable[[str], str]
-) -> None:
-    """A list of presets and the buttons that load, save and reset all controls.
-
-    None of these components is an argument of the script; errors are shown as a notice.
+def _preset_actions(gr: Any, presets: PresetFolders) -> tuple[Callable, Callable, Callable]:
+    """What the buttons do: load(name) and reset() give all controls' values, save(name, *values)
+    the list of presets. What goes wrong is shown as a notice.
     """
-    import gradio as gr
-
     parameters = Settings.parameters()
 
     def values_of(settings: Settings) -> list[Any]:
         values = settings.as_dict()
-        return [
-            gr.update(value=p.format(values[p.name]) if p.kind == "weights" else values[p.name])
-            for p in parameters
-        ]
+        return [p.format(values[p.name]) if p.kind == "weights" else values[p.name]
+                for p in parameters]  # fmt: skip
 
     def load(name: str) -> list[Any]:
         try:
@@ -67,24 +83,7 @@ def add_presets(
             raise gr.Error(str(error)) from error
         return gr.update(choices=presets.names(), value=name.strip())
 
-    with gr.Row(elem_id=elem_id("presets")):
-        name = gr.Dropdown(
-            choices=presets.names(),
-            value=None,
-            label="Preset",
-            allow_custom_value=True,
-            elem_id=elem_id("preset"),
-        )
-        name.do_not_save_to_config = True
-        buttons = [
-            gr.Button(text, elem_id=elem_id(f"preset_{text.lower()}"), size="sm")
-            for text in ("Load", "Save", "Reset")
-        ]
-    buttons[0].click(load, inputs=[name], outputs=list(controls), show_progress=False)
-    buttons[1].click(save, inputs=[name, *controls], outputs=[name], show_progress=False)
-    buttons[2].click(
-        lambda: values_of(Settings()), inputs=[], outputs=list(controls), show_progress=False
-    )
+    return load, save, lambda: values_of(Settings())
 
 
 def _component(gr: Any, parameter: Parameter, elem_id: str) -> Any:
