@@ -139,11 +139,11 @@ class Application:
                 self.notes.setdefault(site.name, obstacle)
                 return None
             queries, context = call.begin(plan, tokens)
-            rest = {name: value for name, value in kwargs.items() if name not in ("x", "context")}
-            # x by position and context by name: what every known replacement accepts
-            return (queries, *(() if len(args) < 2 else (context, *args[2:]))), (
-                rest if len(args) > 1 else {**rest, "context": context}
-            )
+            if len(args) > 1:
+                return (queries, context, *args[2:]), kwargs
+            # x by position and context by name is what every known replacement accepts
+            rest = {name: value for name, value in kwargs.items() if name != "x"}
+            return (queries,), {**rest, "context": context}
 
         def after(module: nn.Module, args: tuple, kwargs: dict, answers: torch.Tensor) -> Any:
             return None if call.plan is None else call.end(answers)

@@ -1,6 +1,9 @@
 """The README says what the code does."""
 
+import json
+
 from slothful import Settings
+from slothful_webui.page import GROUPS
 from standalone.documentation import README, parameter_table, with_table
 
 
@@ -14,3 +17,14 @@ def test_the_table_has_a_row_for_every_parameter_with_its_help():
     for parameter in Settings.parameters():
         assert f"| `{parameter.name}` | {parameter.label} |" in table
         assert parameter.help in table
+
+
+def test_every_text_of_the_page_has_a_japanese_one():
+    translations = json.loads((README.parent / "localizations" / "ja_JP.json").read_text("utf-8"))
+    texts = {text for p in Settings.parameters() for text in (p.label, p.help)}
+    texts |= {heading for heading in GROUPS.values() if heading}
+    assert texts <= translations.keys()
+    extra = {
+        text for text in translations.keys() - texts if not text.startswith(("Preset", "Choo"))
+    }
+    assert extra == set(), "translations of texts that the page no longer shows"
