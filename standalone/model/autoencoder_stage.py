@@ -12,6 +12,7 @@ from torch import nn
 from standalone.checkpoint import StableDiffusion
 from standalone.model import loop
 from standalone.model.latent_code import latent_code
+from standalone.model.resampling import residual_branches, start_as_resampling
 from standalone.model.scenes import random_scene
 
 VIEWS = ((8, 256, 64), (2, 128, 128), (8, 256, 64), (2, 256, 128))
@@ -20,9 +21,7 @@ for little work; whole pictures have the statistics that the norms meet in use."
 CODE_NOISE = 0.08
 """Standard deviation of the noise on the code that the decoder learns from; the U-Net's samples
 aren't exact either. Also the spread of the encoder's posterior."""
-BIASES = (1.5, -1.5, 0.0)
-"""First biases of the convolutions, over and over; see `pass_flat_colours`."""
-REPORT_EVERY = 50
+REPORT_EVERY = 25
 
 
 def train_autoencoder(model: StableDiffusion, work: Path, *, until: int, rate: float) -> None:
@@ -32,8 +31,9 @@ def train_autoencoder(model: StableDiffusion, work: Path, *, until: int, rate: f
     """
     autoencoder, path = model.first_stage_model, work / "autoencoder.pt"
     device = next(autoencoder.parameters()).device
-    pass_flat_colours(autoencoder)
-    optimizer = loop.make_optimizer(autoencoder)
+    start_as_resampling(autoencoder)
+    branches = residual_branches(autoencoder)
+    optimizer = loop.make_optimizer(branches)
     start = loop.resume(path, optimizer, autoencoder=autoencoder)
     progress = loop.Progress("autoencoder")
     for step in loop.steps(start, until, optimizer, rate):
@@ -48,24 +48,11 @@ def train_autoencoder(model: StableDiffusion, work: Path, *, until: int, rate: f
         colour_error = (rebuilt - batch).abs().mean()
         edge_error = sum((rebuilt.diff(dim=d) - batch.diff(dim=d)).abs().mean() for d in (2, 3))
         loss = colour_error + edge_error + code_error
-        loop.descend(loss, optimizer, autoencoder)
+        loop.descend(loss, optimizer, branches)
         progress.add(colour_error)
         if step % REPORT_EVERY == 0 or step == until:
             progress.report(step, f", code {code_error.item():.4f}, edges {edge_error.item():.4f}")
             loop.save(path, step, optimizer, autoencoder=autoencoder)
-
-
-@torch.no_grad()
-def pass_flat_colours(autoencoder: nn.Module) -> None:
-    """Set the convolutions' biases to different values within each group of the GroupNorms.
-
-    A group's statistics are over its channels and the whole picture, so that of channels that are
-    flat and alike only the sign comes out. Beside a larger constant they come out as they are.
-    """
-    for module in autoencoder.modules():
-        if isinstance(module, nn.Conv2d) and module.out_channels % 96 == 0:
-            repeats = module.out_channels // len(BIASES)
-            module.bias.copy_(module.bias.new_tensor(BIASES).repeat(repeats))
 
 
 @torch.no_grad()

@@ -34,9 +34,9 @@ class Progress:
 
 
 def steps(start: int, end: int, optimizer: torch.optim.Optimizer, rate: float) -> Iterator[int]:
-    """Count from start + 1 to end; the rate rises for 100 steps and falls over the last third."""
+    """Count from start + 1 to end; the rate rises for 50 steps and falls over the last third."""
     for step in range(start + 1, end + 1):
-        rising, falling = step / 100, 3 * (end - step) / end
+        rising, falling = step / 50, 3 * (end - step) / end
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, rising, 0.02 + 0.98 * falling)
         yield step
@@ -57,8 +57,8 @@ def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, trained: nn.Mo
 
 @torch.no_grad()
 def update_average(average: nn.Module, trained: nn.Module, step: int) -> None:
-    """Move the exponential average of the weights; it spans 500 steps, fewer at first."""
-    decay = min(0.998, (1 + step) / (10 + step))
+    """Move the exponential average of the weights; it spans 200 steps, fewer at first."""
+    decay = min(0.995, (1 + step) / (10 + step))
     for kept, new in zip(average.parameters(), trained.parameters()):
         kept.lerp_(new, 1 - decay)
 

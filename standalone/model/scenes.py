@@ -69,13 +69,13 @@ class Scene:
 def random_scene(generator: np.random.Generator) -> Scene:
     """A scene drawn from the training distribution: mostly one plain shape on a flat ground."""
     colour, background = generator.choice(list(COLOURS), size=2, replace=False)
-    count = int(generator.choice([1, 2, 3], p=[0.78, 0.12, 0.10]))
-    texture = str(generator.choice(TEXTURES, p=[0.88, 0.06, 0.06]))
-    radius = generator.uniform(*{1: (0.23, 0.34), 2: (0.16, 0.21), 3: (0.12, 0.15)}[count])
+    count = int(generator.choice([1, 2, 3], p=[0.86, 0.07, 0.07]))
+    texture = str(generator.choice(TEXTURES, p=[0.94, 0.03, 0.03]))
+    radius = generator.uniform(*{1: (0.27, 0.33), 2: (0.17, 0.2), 3: (0.125, 0.145)}[count])
     spots = {1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}[count]
-    jitter = 0.1 if count == 1 else 0.03
+    jitter = 0.05 if count == 1 else 0.02
     positions = tuple(
-        (float(x + generator.uniform(-jitter, jitter)), float(0.5 + generator.uniform(-0.1, 0.1)))
+        (float(x + generator.uniform(-jitter, jitter)), float(0.5 + generator.uniform(-0.05, 0.05)))
         for x in spots
     )
     return Scene(
@@ -86,8 +86,8 @@ def random_scene(generator: np.random.Generator) -> Scene:
         texture=texture,
         positions=positions,
         radius=float(radius),
-        angle=float(generator.uniform(-0.25, 0.25)),
-        shade=float(generator.uniform(0.25, 0.5)) if generator.random() < 0.08 else 0.0,
+        angle=float(generator.uniform(-0.1, 0.1)),
+        shade=float(generator.uniform(0.25, 0.5)) if generator.random() < 0.05 else 0.0,
         wording=PLAIN_WORDING if generator.random() < 0.5 else str(generator.choice(WORDINGS)),
     )
 
