@@ -144,9 +144,17 @@ class Sampler:
             "cond_scale": p.cfg_scale,
         }
         try:
-            return self.func(
-                denoiser, x, sigmas, extra_args=guidance, callback=progress, disable=True, **options
-            )
+            # Euler and Heun draw noise from the global generator even where they do not use it
+            with torch.random.fork_rng(devices=[]):
+                return self.func(
+                    denoiser,
+                    x,
+                    sigmas,
+                    extra_args=guidance,
+                    callback=progress,
+                    disable=True,
+                    **options,
+                )
         except Interrupted:
             return denoiser.last_latent
 

@@ -25,7 +25,8 @@ def any_unet(request):
 
 
 @pytest.fixture(autouse=True)
-def _no_gradients_and_fast_attention():
+def _fast_attention_and_no_gradients(request):
     # ldm's own attention needs full precision and much memory; the webui never uses it either
-    with torch.no_grad(), sdpa_attention():
+    training = "training" in request.module.__name__
+    with torch.set_grad_enabled(training), sdpa_attention():
         yield
