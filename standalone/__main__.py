@@ -57,7 +57,7 @@ def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
     add("--negative-prompt", default="")
     add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
     add("--seed", type=int, default=1)
-    add("--size", default="512x512" if name == "grid" else "256x256", help="WIDTHxHEIGHT, pixels")
+    add("--size", default="384x384" if name == "grid" else "256x256", help="WIDTHxHEIGHT, pixels")
     add("--steps", type=int, default=20)
     add("--cfg-scale", type=float, default=5.0)
     add("--sampler", default="Euler", help=", ".join(SAMPLERS))

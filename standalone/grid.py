@@ -16,6 +16,7 @@ from standalone.processing import Processed, Processing, process_images
 from standalone.runner import ScriptRunner
 
 OFF = "off"
+REPEATS = 2
 
 
 def draw_grid(
@@ -35,7 +36,7 @@ def draw_grid(
     results: dict[str, Processed] = {}
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     _warm_up(args, model, make_request)
-    for _ in range(3):
+    for _ in range(REPEATS):
         for name, values in rows.items():
             results[name] = process_images(make_request(args, model), ScriptRunner([values]))
             seconds[name].append(results[name].unet_seconds)

@@ -18,7 +18,7 @@ OBJECT_CONTRAST = 42.0
 """Distance from the background, in RGB values of 0 to 255, from which a pixel is an object's."""
 LEAST_AREA = 0.005
 """Smaller spots, in parts of the picture, are not counted; the smallest drawn stars have 0.019."""
-LEAST_OVERLAP = 0.7
+LEAST_OVERLAP = 0.8
 """Intersection over union with the best of the ideal shapes, from which it counts as clear; drawn
 shapes have 0.95 and more, a square and a circle of the same area have 0.83 between them."""
 ANGLES = np.linspace(-0.3, 0.3, 9)
