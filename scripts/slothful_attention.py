@@ -35,9 +35,8 @@ class SlothfulAttentionScript(scripts.Script):
         return [enabled, *controls]
 
     def process_batch(self, p, *args, **kwargs):
-        p.extra_generation_params.pop(
-            infotext.KEY, None
-        )  # the dict is shared by the cells of a plot
+        # the cells of a plot share this dict, so what another cell wrote is taken out
+        p.extra_generation_params.pop(infotext.KEY, None)
         try:
             settings = read_arguments(args, axes.overrides_of(p))
         except SettingsError as error:

@@ -161,7 +161,7 @@ def process_images(p: Processing, runner: ScriptRunner) -> Processed:
             uncond = p.sd_model.get_learned_conditioning([p.negative_prompt] * p.batch_size)
             latents = p.sample(conditioning=cond, unconditional_conditioning=uncond, seeds=seeds)
             decoded = p.sd_model.decode_first_stage(latents)
-            images += _to_images(decoded)
+            images += to_images(decoded)
             infotexts += [create_infotext(p, seed) for seed in seeds]
             runner.call("postprocess_batch", p, images=decoded, batch_number=batch)
         processed = Processed(images, infotexts, p.comments, p.unet_seconds)
@@ -190,6 +190,7 @@ def create_infotext(p: Processing, seed: int) -> str:
     return f"{p.prompt}{negative}\n{line}"
 
 
-def _to_images(decoded: torch.Tensor) -> list[Image.Image]:
+def to_images(decoded: torch.Tensor) -> list[Image.Image]:
+    """Pictures (batch, 3, height, width) in [-1, 1] as images of 8 bits a channel."""
     values = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(picture) for picture in values]

@@ -19,9 +19,10 @@ from PIL import Image, ImageDraw
 
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
-from standalone.k_diffusion_loader import load_k_diffusion
 from standalone.model.analyse import Seen, analyse
 from standalone.model.scenes import Scene, draw, random_scene
+from standalone.processing import to_images
+from standalone.samplers import external, randn, sampling
 
 HELD_OUT_SEED = 10_000_000
 """Scenes are drawn from this seed on; training uses pairs of numbers as seeds, which differ."""
@@ -77,7 +78,6 @@ def sample(
     model: StableDiffusion, captions: list[str], seeds: range, steps: int, cfg_scale: float
 ) -> list[np.ndarray]:
     """Euler's method (Karras et al., 2022) with classifier-free guidance, one batch."""
-    sampling, external = load_k_diffusion()
     denoiser = external.CompVisDenoiser(model)
     context = model.get_learned_conditioning([*captions, *[""] * len(captions)])
 
@@ -86,15 +86,13 @@ def sample(
         positive, negative = both.chunk(2)
         return negative + cfg_scale * (positive - negative)
 
-    shape = (4, SIZE // 8, SIZE // 8)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    noise = randn(generators, (4, SIZE // 8, SIZE // 8))
     sigmas = denoiser.get_sigmas(steps)
     with sdpa_attention():
         latents = sampling.sample_euler(guided, noise * sigmas[0], sigmas, disable=True)
         decoded = torch.cat([model.decode_first_stage(latent[None]) for latent in latents])
-    values = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte()
-    return list(values.permute(0, 2, 3, 1).numpy())
+    return [np.asarray(image) for image in to_images(decoded)]
 
 
 def figures(scenes: list[Scene], seen: list[Seen]) -> dict[str, float]:
