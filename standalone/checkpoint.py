@@ -94,7 +94,7 @@ def text_model_of(config: DictConfig, folder: Path) -> tuple[Path, CLIPTextConfi
     if version == CLIP_VIT_L:
         shape = dict(hidden_size=768, intermediate_size=3072)
         depth = dict(num_hidden_layers=12, num_attention_heads=12)
-        return ensure_tokenizer(SMALL.parent / "tokenizer"), CLIPTextConfig(**shape, **depth)
+        return ensure_tokenizer(SMALL.parent / "clip"), CLIPTextConfig(**shape, **depth)
     tokenizer = ensure_tokenizer(folder / version)
     return tokenizer, CLIPTextConfig.from_pretrained(str(tokenizer))
 
