@@ -15,7 +15,7 @@ from standalone.model import loop
 from standalone.model.latent_code import latent_code
 from standalone.model.scenes import random_scene
 
-EMPTY_CAPTIONS = 0.1
+EMPTY_CAPTIONS = 0.05
 """Part of the captions that are replaced by an empty one, for classifier-free guidance."""
 TIMESTEP_POWER = 0.8
 """Timesteps are 1000 u^0.8, u uniform: colours and shapes are decided at high noise."""
@@ -101,9 +101,9 @@ def _loss(
 def _multi_scale_error(error: torch.Tensor) -> torch.Tensor:
     """Mean square of an error (batch, channels, side, side), of its blocks and of its mean.
 
-    Per pixel, a wrong tint of the whole picture weighs next to nothing, and is what one sees first.
-    Coarser scales weigh as in Hoogeboom et al., 2023 ("simple diffusion").
+    Per pixel, a wrong tint of the whole picture weighs next to nothing, and is what one sees first;
+    Hoogeboom et al., 2023 ("simple diffusion") add coarser scales. Their weight for the coarsest,
+    the side in latents, drowned the shapes here.
     """
-    side = error.shape[-1]
     blocks, tint = F.avg_pool2d(error, 4), error.mean((2, 3))
-    return error.square().mean() + 4 * blocks.square().mean() + side * tint.square().mean()
+    return error.square().mean() + 4 * blocks.square().mean() + tint.square().mean()
