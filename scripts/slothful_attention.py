@@ -8,8 +8,8 @@ from pathlib import Path
 from modules import paths, script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
-from slothful import SettingsError
-from slothful_webui import axes, infotext, page
+from slothful import SettingsError, UnsupportedModelError, find_sites
+from slothful_webui import axes, infotext, options, page
 from slothful_webui.arguments import read_arguments
 from slothful_webui.presets import SHIPPED, PresetFolders
 from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
@@ -26,15 +26,14 @@ class SlothfulAttentionScript(scripts.Script):
 
     def ui(self, is_img2img):
         with InputAccordion(False, label=TITLE, elem_id=self.elem_id("enable")) as enabled:
-            controls = page.build_controls(self.elem_id, _presets())
-        names = [parameter.name for parameter in page.Settings.parameters()]
-        self.infotext_fields = [
-            (enabled, infotext.enabled_from),
-            *((control, infotext.reader_of(name)) for control, name in zip(controls, names)),
-        ]
-        return [enabled, *controls]
+            controls = [enabled, *page.build_controls(self.elem_id, _presets(), _site_names)]
+        targets = infotext.paste_targets(_disregarded_keys)
+        self.infotext_fields = list(zip(controls, targets))
+        self.paste_field_names = [infotext.KEY]
+        return controls
 
     def process_batch(self, p, *args, **kwargs):
+        options.follow_console_setting(shared.opts)
         # the cells of a plot share this dict, so what another cell wrote is taken out
         p.extra_generation_params.pop(infotext.KEY, None)
         try:
@@ -72,6 +71,24 @@ def _current_unet():
     return getattr(model, "diffusion_model", None)
 
 
+def _site_names():
+    """The sites of the loaded model; None before one is loaded. Never loads one."""
+    from modules import sd_models
+
+    model = sd_models.model_data.sd_model
+    if model is None:
+        return None
+    try:
+        return [site.name for site in find_sites(getattr(model.model, "diffusion_model", None))]
+    except UnsupportedModelError:
+        return []
+
+
+def _disregarded_keys():
+    """The keys that the user's settings keep out of a paste (webui 1.7 and later)."""
+    return getattr(shared.opts, "infotext_skip_pasting", [])
+
+
 def _presets():
     """The shipped presets and the user's, whose folder preload.py's argument can move."""
     own = getattr(shared.cmd_opts, "slothful_presets", None)
@@ -83,6 +100,7 @@ def _add_axes():
 
 
 script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)
+script_callbacks.on_ui_settings(lambda: options.add_options(shared))
 # The plot copies its axes when its page is built: without a page that is before `on_before_ui`,
 # and where extensions load first, its script is not there yet when this one is imported.
 _add_axes()

@@ -14,9 +14,11 @@ from slothful.parameters import Parameter, SettingsError
 from slothful.plan import SitePlan, plan_site
 from slothful.schedule import Moment, PassClock
 from slothful.settings import Settings
-from slothful.sites import Site, UnsupportedModelError, find_sites
+from slothful.sites import FAMILY_SITES, KNOWN_SITES, Site, UnsupportedModelError, find_sites
 
 __all__ = [
+    "FAMILY_SITES",
+    "KNOWN_SITES",
     "Application",
     "Moment",
     "Parameter",

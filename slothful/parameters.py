@@ -29,7 +29,8 @@ class Parameter:
 
     `kind` is "float", "int", "bool", "choice" or "weights" (a mapping of site name to number).
     `minimum`, `maximum` and `step` belong to numbers and weights, `choices` to choices.
-    `group` names the part of the page on which the parameter is shown.
+    `group` names the part of the page on which the parameter is shown, `methods` the methods that
+    use it (none: all of them do).
     """
 
     name: str
@@ -42,6 +43,7 @@ class Parameter:
     maximum: float | None = None
     step: float | None = None
     choices: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
     @property
     def range_text(self) -> str:
@@ -51,7 +53,9 @@ class Parameter:
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         text = f"between {self.minimum:g} and {self.maximum:g}"
-        return f"a site name with a number {text}" if self.kind == "weights" else text
+        if self.kind == "weights":
+            return f"site names with numbers {text}, for instance IN01=0.5 OUT03=0"
+        return text
 
     def parse(self, value: Any) -> Any:
         """The value as this parameter's own type, from what a page, JSON or text can carry.
@@ -79,7 +83,7 @@ def format_number(value: float) -> str:
 
 
 def param(default: Any, label: str, help: str, *, group: str, **limits: Any) -> Any:
-    """Declare a field of `Settings`; `limits` are `range=(low, high)`, `step=` and `choices=`.
+    """Declare a field of `Settings`; `limits` are `range=`, `step=`, `choices=` and `methods=`.
 
     The kind follows from the default: a bool, an int, a float, a mapping or a choice.
     """

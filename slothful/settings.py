@@ -21,13 +21,17 @@ SHIFTS = ("none", "random", "alternating")
 TIME_AXES = ("noise level", "pass progress")
 PASSES = ("both", "base", "hires")
 
+_POOLS = dict(methods=(SLOTHFUL, NEAR_SIGHTED))
+_TILES = dict(group="tiling", methods=(NEAR_SIGHTED_TILE, NEAR_SIGHTED))
 _TILE = dict(group="tiling", range=(16, 64), step=2)
 _RATIO = dict(group="tiling", range=(0, 1), step=0.1)
+_STEADY = dict(methods=(NEAR_SIGHTED_TILE,))
+_VARYING = dict(methods=(NEAR_SIGHTED,))
 
 
 def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
     """The parameters that exist once for the input blocks and once for the output blocks."""
-    options = dict(group=side)
+    options = dict(group=side, **_POOLS)
     return {
         "mode": param(
             "2D_AVG",
@@ -101,6 +105,7 @@ class Settings:
         group="schedule",
         range=(0, 1),
         step=0.05,
+        **_POOLS,
     )
     time_decay: float = param(
         2.0,
@@ -109,6 +114,7 @@ class Settings:
         group="schedule",
         range=(0, 4),
         step=0.1,
+        **_POOLS,
     )
     time_axis: str = param(
         "noise level",
@@ -117,6 +123,7 @@ class Settings:
         "pass, so that img2img and hires passes get the whole schedule.",
         group="schedule",
         choices=TIME_AXES,
+        **_POOLS,
     )
     keep_middle: bool = param(
         True,
@@ -146,43 +153,38 @@ class Settings:
         2,
         "Tile down to depth",
         "1 tiles only the finest self-attention, 2 also the next level, 3 the one after.",
-        group="tiling",
+        **_TILES,
         range=(1, 3),
         step=1,
     )
     tile_size: int = param(
-        32, "Tile size", "Near-sighted Tile: largest side of a tile, in tokens.", **_TILE
+        32, "Tile size", "Largest side of a tile, in tokens.", **_TILE, **_STEADY
     )
     global_ratio: float = param(
         0.5,
         "Global ratio",
-        "Near-sighted Tile: keys from the whole picture, relative to the tile's own; more keeps "
-        "the picture consistent.",
+        "Keys from the whole picture, relative to the tile's own; more keeps the picture "
+        "consistent.",
         **_RATIO,
+        **_STEADY,
     )
     base_tile_size: int = param(
-        24, "Base tile size", "Near-sighted Attention: tile size far from the peak time.", **_TILE
+        24, "Base tile size", "Tile size far from the peak time, in tokens.", **_TILE, **_VARYING
     )
     peak_tile_size: int = param(
-        32, "Peak tile size", "Near-sighted Attention: tile size at the peak time.", **_TILE
+        32, "Peak tile size", "Tile size at the peak time, in tokens.", **_TILE, **_VARYING
     )
     base_global_ratio: float = param(
-        0.2,
-        "Base global ratio",
-        "Near-sighted Attention: global ratio far from the peak time.",
-        **_RATIO,
+        0.2, "Base global ratio", "Global ratio far from the peak time.", **_RATIO, **_VARYING
     )
     peak_global_ratio: float = param(
-        0.8,
-        "Peak global ratio",
-        "Near-sighted Attention: global ratio at the peak time.",
-        **_RATIO,
+        0.8, "Peak global ratio", "Global ratio at the peak time.", **_RATIO, **_VARYING
     )
     tile_shift: str = param(
         "none",
         "Tile shift",
         "Move the tiles from step to step, so that seams do not sit still; costs some speed.",
-        group="tiling",
+        **_TILES,
         choices=SHIFTS,
     )
     passes: str = param(
@@ -203,8 +205,7 @@ class Settings:
     block_weights: Mapping[str, float] = param(
         {},
         "Block weights",
-        "Multiplies the strength of single sites, for instance IN01=0.5 OUT03=0; 0 leaves a "
-        "site alone in every method.",
+        "Multiplies the strength of single blocks; 0 leaves a block alone in every method.",
         group="blocks",
         range=(0, 2),
         step=0.05,

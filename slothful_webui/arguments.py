@@ -7,11 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slothful import Settings, SettingsError
-
-ARGUMENT_NAMES = ("enabled", *(parameter.name for parameter in Settings.parameters()))
-"""The positional arguments in the order of the page. New ones go to the end, so that requests
-that were written for an older version keep their meaning.
-"""
+from slothful_webui.controls import named
 
 
 def read_arguments(
@@ -19,8 +15,8 @@ def read_arguments(
 ) -> Settings | None:
     """The settings to apply, None when the extension is switched off.
 
-    `arguments` is what the webui hands to a script: either the values in the order of
-    `ARGUMENT_NAMES` (any number of them, the rest keep their defaults), or first one mapping of
+    `arguments` is what the webui hands to a script: either "enabled" and then the values of
+    `controls.CONTROLS` (any number of them, the rest keep their defaults), or first one mapping of
     names to values (the API's form; "enabled" may be among them and is true otherwise), or that
     mapping as a JSON string. `overrides` are values by name that go before them, set by a plot's
     axes; they switch the extension on unless "enabled" is among them. Raises `SettingsError` for
@@ -33,8 +29,8 @@ def read_arguments(
     if isinstance(first, Mapping):
         values = {"enabled": True, **first}
     else:
-        # the webui drops what it cannot place, so more values than names never arrive
-        values = dict(zip(ARGUMENT_NAMES, arguments or [False]))
+        # the webui drops what it cannot place, so more values than controls never arrive
+        values = {"enabled": first, **named(arguments[1:])}
     if overrides:
         values |= {"enabled": True, **overrides}
     return Settings.from_mapping(values) if _read_enabled(values.pop("enabled")) else None

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slothful import Settings, SettingsError
+from slothful_webui.controls import CONTROLS, Control
 
 KEY = "Slothful Attention"
 """The infotext key; letters and spaces only, which every version of the webui can parse."""
 
-VERSION = "v1"
+UPGRADES: Sequence[Callable[[dict[str, str]], dict[str, str]]] = ()
+"""Steps for the pictures of older versions: the n-th turns the values of version n, as texts by
+name, into those of version n + 1. Add one whenever a name or a meaning changes.
+"""
+
+_VERSION = re.compile(r"v(\d+)")
 
 logger = logging.getLogger(__name__)
 
@@ -23,18 +30,22 @@ def write_infotext(settings: Settings) -> str:
     """
     changed = settings.changed()
     parts = [f"{name}={Settings.parameter(name).format(changed[name])}" for name in changed]
-    return "; ".join([VERSION, *parts])
+    return "; ".join([f"v{len(UPGRADES) + 1}", *parts])
 
 
 def read_infotext(text: str) -> Settings:
-    """The settings that `write_infotext` wrote.
+    """The settings that `write_infotext` of this or an older version wrote.
 
     A part that this version does not know or allow is reported in the log and left out: a paste
     shall never fail for one of our values.
     """
+    version, *parts = (part.strip() for part in text.split(";"))
+    values = {name: value for name, _, value in (part.partition("=") for part in parts if part)}
+    number = _VERSION.fullmatch(version)
+    for upgrade in UPGRADES[int(number[1]) - 1 :] if number else ():
+        values = upgrade(values)
     settings = Settings()
-    for part in text.split(";")[1:]:
-        name, _, value = part.strip().partition("=")
+    for name, value in values.items():
         try:
             settings = settings.replace(**{name: value})
         except SettingsError as error:
@@ -42,22 +53,38 @@ def read_infotext(text: str) -> Settings:
     return settings
 
 
-def enabled_from(parameters: Mapping[str, Any]) -> bool:
-    """Whether a pasted picture was made with the extension."""
-    return KEY in parameters
+class PasteTarget(str):
+    """What a component gets from a pasted infotext, in the form of the webui's paste fields.
 
-
-def reader_of(name: str) -> Callable[[Mapping[str, Any]], Any]:
-    """A function for the webui's paste fields: the value of a parameter from a parsed infotext.
-
-    None, which leaves the control as it is, where the picture was made without the extension.
+    Called with the parsed infotext, it gives the component's value, None to leave it as it is. As
+    a text it is the key, by which the webui lists it among the fields that a user can choose to
+    disregard, and carries the component along when a picture is sent to another tab.
     """
-    parameter = Settings.parameter(name)
 
-    def read(parameters: Mapping[str, Any]) -> Any:
-        if KEY not in parameters:
-            return None
-        value = getattr(read_infotext(parameters[KEY]), name)
-        return parameter.format(value) if parameter.kind == "weights" else value
+    def __new__(cls, read: Callable[[Mapping[str, str]], Any]) -> PasteTarget:
+        target = super().__new__(cls, KEY)
+        target._read = read
+        return target
 
-    return read
+    def __call__(self, parameters: Mapping[str, str]) -> Any:
+        return self._read(parameters)
+
+
+def paste_targets(disregarded: Callable[[], Sequence[str]]) -> list[PasteTarget]:
+    """For the box that switches the extension on and then for each of `CONTROLS`.
+
+    A picture that was made without the extension switches it off and leaves the rest. All is left
+    where the key is among those that the user wants `disregarded`, a setting of the webui.
+    """
+
+    def enabled(parameters: Mapping[str, str]) -> bool | None:
+        return None if KEY in disregarded() else KEY in parameters
+
+    def reader(control: Control) -> Callable[[Mapping[str, str]], Any]:
+        def read(parameters: Mapping[str, str]) -> Any:
+            text = parameters.get(KEY)
+            return None if text is None else control.value_in(read_infotext(text))
+
+        return read
+
+    return [PasteTarget(enabled), *(PasteTarget(reader(control)) for control in CONTROLS)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from slothful import Parameter, Settings, SettingsError
+from slothful import FAMILY_SITES, Settings, SettingsError
+from slothful_webui.controls import CONTROLS, Control, named, values_of
 from slothful_webui.presets import Preset, PresetError, PresetFolders
 
 GROUPS = {
@@ -18,12 +19,19 @@ GROUPS = {
 }
 """The groups in the order of the page, with their headings."""
 
+SITE_ROWS = {"IN": "Input blocks", "M": "Middle block", "OUT": "Output blocks"}
+"""The rows of the single blocks by the first letters of their names."""
 
-def build_controls(elem_id: Callable[[str], str], presets: PresetFolders) -> list[Any]:
-    """The row of presets and one component for each parameter; the latter are returned, in the
-    order of `Settings.parameters()`.
 
-    `elem_id` is the script's; call inside the accordion.
+def build_controls(
+    elem_id: Callable[[str], str],
+    presets: PresetFolders,
+    site_names: Callable[[], Sequence[str] | None],
+) -> list[Any]:
+    """All components of the page; those of `CONTROLS` are returned, in that order.
+
+    `elem_id` is the script's. `site_names` gives the sites of the loaded model, None where that is
+    not known. Call inside the accordion.
     """
     import gradio as gr  # here, so that generating without a page needs no gradio
 
@@ -42,12 +50,12 @@ def build_controls(elem_id: Callable[[str], str], presets: PresetFolders) -> lis
             for text in ("Load", "Save", "Reset")
         ]
     components: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
     for group, heading in GROUPS.items():
-        parameters = [p for p in Settings.parameters() if p.group == group]
-        with gr.Group() if heading is None else gr.Accordion(heading, open=False):
-            for parameter in parameters:
-                components[parameter.name] = _component(gr, parameter, elem_id(parameter.name))
-    controls = [components[parameter.name] for parameter in Settings.parameters()]
+        with gr.Group() if heading is None else gr.Accordion(heading, open=False) as block:
+            groups[group] = block
+            _fill_group(gr, group, elem_id, components)
+    controls = [components[control.name] for control in CONTROLS]
     load, save, reset = _preset_actions(gr, presets)
     for button, action, inputs, outputs in (
         (buttons[0], load, [name], controls),
@@ -55,19 +63,67 @@ def build_controls(elem_id: Callable[[str], str], presets: PresetFolders) -> lis
         (buttons[2], reset, [], controls),
     ):
         button.click(action, inputs=inputs, outputs=outputs, show_progress=False)
+    _show_what_applies(gr, elem_id, components, groups, site_names)
     return controls
+
+
+def _fill_group(
+    gr: Any, group: str, elem_id: Callable[[str], str], components: dict[str, Any]
+) -> None:
+    members = [control for control in CONTROLS if control.parameter.group == group]
+    for control in (c for c in members if not c.is_site):
+        components[control.name] = _component(gr, control, elem_id(control.name))
+    sites = [control for control in members if control.is_site]
+    if not sites:
+        return
+    gr.Markdown(sites[0].parameter.help)
+    for start, heading in SITE_ROWS.items():
+        gr.Markdown(f"**{heading}**")
+        with gr.Row(elem_classes=["slothful-sites"]):
+            for control in (c for c in sites if c.name.rstrip("0123456789") == start):
+                components[control.name] = _component(gr, control, elem_id(control.name))
+
+
+def _show_what_applies(
+    gr: Any,
+    elem_id: Callable[[str], str],
+    components: dict[str, Any],
+    groups: dict[str, Any],
+    site_names: Callable[[], Sequence[str] | None],
+) -> None:
+    """Hide what the method does not use and the blocks that the loaded model does not have.
+
+    The page's script clicks the hidden button whenever another model may have been loaded.
+    """
+    dependent = [c for c in CONTROLS if c.is_site or c.parameter.methods]
+    dependent_groups = [g for g in groups if GROUPS[g] and _methods_of(g)]
+
+    def update(method: str) -> list[Any]:
+        sites = site_names()
+        sites = FAMILY_SITES["SD1, SD2"] if sites is None else sites
+        shown = [
+            control.name in sites if control.is_site else method in control.parameter.methods
+            for control in dependent
+        ]
+        shown += [method in _methods_of(group) for group in dependent_groups]
+        return [gr.update(visible=visible) for visible in shown]
+
+    refresh = gr.Button("Refresh", elem_id=elem_id("refresh"), visible=False)
+    outputs = [components[c.name] for c in dependent] + [groups[g] for g in dependent_groups]
+    for event in (components["method"].change, refresh.click):
+        event(update, inputs=[components["method"]], outputs=outputs, show_progress=False)
+
+
+def _methods_of(group: str) -> set[str]:
+    """The methods that use a group; empty if all do."""
+    used = [c.parameter.methods for c in CONTROLS if c.parameter.group == group]
+    return set().union(*used) if all(used) else set()
 
 
 def _preset_actions(gr: Any, presets: PresetFolders) -> tuple[Callable, Callable, Callable]:
     """What the buttons do: load(name) and reset() give all controls' values, save(name, *values)
     the list of presets. What goes wrong is shown as a notice.
     """
-    parameters = Settings.parameters()
-
-    def values_of(settings: Settings) -> list[Any]:
-        values = settings.as_dict()
-        return [p.format(values[p.name]) if p.kind == "weights" else values[p.name]
-                for p in parameters]  # fmt: skip
 
     def load(name: str) -> list[Any]:
         try:
@@ -77,8 +133,8 @@ def _preset_actions(gr: Any, presets: PresetFolders) -> tuple[Callable, Callable
 
     def save(name: str, *values: Any) -> Any:
         try:
-            named = dict(zip((p.name for p in parameters), values))
-            presets.save(Preset((name or "").strip(), Settings.from_mapping(named)))
+            settings = Settings.from_mapping(named(values))
+            presets.save(Preset((name or "").strip(), settings))
         except (PresetError, SettingsError, OSError) as error:
             raise gr.Error(str(error)) from error
         return gr.update(choices=presets.names(), value=name.strip())
@@ -86,22 +142,20 @@ def _preset_actions(gr: Any, presets: PresetFolders) -> tuple[Callable, Callable
     return load, save, lambda: values_of(Settings())
 
 
-def _component(gr: Any, parameter: Parameter, elem_id: str) -> Any:
-    common = dict(label=parameter.label, elem_id=elem_id, info=parameter.help)
+def _component(gr: Any, control: Control, elem_id: str) -> Any:
+    parameter = control.parameter
+    common = dict(label=control.label, elem_id=elem_id)
+    if not control.is_site:
+        common["info"] = parameter.help
     if parameter.kind == "bool":
-        return gr.Checkbox(value=parameter.default, **common)
+        return gr.Checkbox(value=control.default, **common)
     if parameter.kind == "choice":
-        return gr.Dropdown(choices=list(parameter.choices), value=parameter.default, **common)
-    if parameter.kind == "weights":
-        placeholder = "IN01=0.5 OUT03=0"
-        return gr.Textbox(
-            value=parameter.format(parameter.default), placeholder=placeholder, **common
-        )
+        return gr.Dropdown(choices=list(parameter.choices), value=control.default, **common)
     return gr.Slider(
         minimum=parameter.minimum,
         maximum=parameter.maximum,
         step=parameter.step,
         # a float, because the webui casts pasted text to the type of the default
-        value=float(parameter.default),
+        value=float(control.default),
         **common,
     )

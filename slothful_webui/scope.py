@@ -30,6 +30,7 @@ class SamplingScope:
         self._current_unet = current_unet
         self._application: slothful.Application | None = None
         self._reported: set[str] = set()
+        self._logged: dict[str, slothful.SitePlan | None] = {}
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -41,6 +42,7 @@ class SamplingScope:
             self._follow()
             yield
         finally:
+            self._log_plans()
             self._open.remove(self)
             application.release()
             self._application = None
@@ -56,6 +58,7 @@ class SamplingScope:
             cls._open[-1]._before_denoiser(params)
 
     def _before_denoiser(self, params: Any) -> None:
+        self._log_plans()
         self._follow()
         if not self._begun:
             self._begun = True
@@ -81,6 +84,16 @@ class SamplingScope:
             self._application.follow(unet)
         except slothful.UnsupportedModelError as error:
             self._report(f"nothing was applied: {error}")
+
+    def _log_plans(self) -> None:
+        """What was done at each site in the latest call of the U-Net, if that is new."""
+        plans = self._application.plans
+        if plans == self._logged or not logger.isEnabledFor(logging.DEBUG):
+            return
+        self._logged = plans
+        lines = [f"  {site}: {plan or 'left alone'}" for site, plan in plans.items()]
+        moment = self._application.moment
+        logger.debug("%s at timestep %.0f:\n%s", TITLE, moment.timestep, "\n".join(lines))
 
     def _report(self, text: str) -> None:
         """Once on the page, under the picture, and once in the log."""

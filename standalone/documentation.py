@@ -35,7 +35,8 @@ def _row(parameter: Parameter) -> str:
     if parameter.step is not None and parameter.kind != "weights":
         values += f", step {parameter.step:g}"
     default = parameter.format(parameter.default) or "none"
-    cells = (f"`{parameter.name}`", parameter.label, values, default, parameter.help)
+    only = f" (*{' and '.join(parameter.methods)}*)" if parameter.methods else ""
+    cells = (f"`{parameter.name}`", parameter.label, values, default, parameter.help + only)
     return "| " + " | ".join(cells) + " |"
 
 

@@ -3,7 +3,8 @@
 import json
 
 from slothful import Settings
-from slothful_webui.page import GROUPS
+from slothful_webui.options import LEVELS
+from slothful_webui.page import GROUPS, SITE_ROWS
 from standalone.documentation import README, parameter_table, with_table
 
 
@@ -22,9 +23,12 @@ def test_the_table_has_a_row_for_every_parameter_with_its_help():
 def test_every_text_of_the_page_has_a_japanese_one():
     translations = json.loads((README.parent / "localizations" / "ja_JP.json").read_text("utf-8"))
     texts = {text for p in Settings.parameters() for text in (p.label, p.help)}
-    texts |= {heading for heading in GROUPS.values() if heading}
+    texts |= {heading for heading in [*GROUPS.values(), *SITE_ROWS.values()] if heading}
+    texts |= set(LEVELS)
     assert texts <= translations.keys()
     extra = {
-        text for text in translations.keys() - texts if not text.startswith(("Preset", "Choo"))
+        text
+        for text in translations.keys() - texts
+        if not text.startswith(("Preset", "Choo", "What Sl"))
     }
     assert extra == set(), "translations of texts that the page no longer shows"

@@ -8,7 +8,8 @@ from hypothesis import given
 
 from slothful import Settings, SettingsError
 from slothful_webui import infotext
-from slothful_webui.arguments import ARGUMENT_NAMES, read_arguments
+from slothful_webui.arguments import read_arguments
+from slothful_webui.controls import CONTROLS, values_of
 from slothful_webui.scope import SamplingScope, wrap_sample
 from tests.test_settings import any_settings
 from tests.unets import make_unet, module_state, run
@@ -19,7 +20,7 @@ from tests.unets import make_unet, module_state, run
 @given(any_settings)
 def test_all_forms_of_arguments_mean_the_same(settings):
     values = settings.as_dict()
-    assert read_arguments([True, *values.values()]) == settings
+    assert read_arguments([True, *values_of(settings)]) == settings
     assert read_arguments([values]) == settings
     assert read_arguments([{**values, "enabled": True}, "ignored"]) == settings
 
@@ -50,7 +51,19 @@ def test_errors_name_the_parameter_in_every_form():
 
 def test_positions_never_change_their_meaning():
     """Requests written for an earlier version rely on this order; new names go to the end."""
-    assert ARGUMENT_NAMES[:5] == ("enabled", "method", "peak_time", "time_decay", "time_axis")
+    names = [control.name for control in CONTROLS]
+    assert names[:4] == ["method", "peak_time", "time_decay", "time_axis"]
+    assert names[24:28] == ["passes", "min_size", "IN01", "IN02"]
+    assert (names[44], len(names)) == ("OUT11", 45)
+
+
+def test_an_error_in_a_slider_of_a_block_names_the_block():
+    values = [True, *values_of(Settings())]
+    values[-1] = 7
+    with pytest.raises(
+        SettingsError, match=r"block_weights\[OUT11\] must be between 0 and 2, got 7"
+    ):
+        read_arguments(values)
 
 
 # -- infotext
@@ -74,16 +87,42 @@ def test_settings_survive_the_infotext(settings):
     line = f"Steps: 20, Sampler: Euler, {infotext.KEY}: {text}, Version: v1.10.1"
     parsed = parse_as_the_webui(line)
     assert parsed["Version"] == "v1.10.1"
-    assert infotext.enabled_from(parsed)
-    for parameter in Settings.parameters():
-        value = infotext.reader_of(parameter.name)(parsed)
-        assert parameter.parse(value) == dict(settings.as_dict())[parameter.name]
+    pasted = [target(parsed) for target in infotext.paste_targets(list)]
+    assert read_arguments(pasted) == settings
 
 
 def test_a_foreign_picture_switches_off_and_leaves_the_controls():
-    parsed = {"Steps": "20"}
-    assert not infotext.enabled_from(parsed)
-    assert infotext.reader_of("peak_time")(parsed) is None
+    enabled, *controls = [target({"Steps": "20"}) for target in infotext.paste_targets(list)]
+    assert enabled is False
+    assert controls == [None] * len(CONTROLS)
+
+
+def test_where_the_user_disregards_the_key_a_paste_leaves_everything():
+    """The webui takes the key out of what it parsed, whatever the picture was made with."""
+    targets = infotext.paste_targets(lambda: ["Seed", infotext.KEY])
+    assert [target({"Steps": "20"}) for target in targets] == [None] * (1 + len(CONTROLS))
+
+
+def test_the_webui_can_list_the_key_and_carry_the_controls_to_another_tab():
+    """It looks for fields that are texts, among them those of `paste_field_names`."""
+    for target in infotext.paste_targets(list):
+        assert isinstance(target, str)
+        assert target == infotext.KEY
+
+
+def test_pictures_of_older_versions_are_upgraded_step_by_step(monkeypatch):
+    def rename(values):
+        return {"peak_time" if name == "peak" else name: text for name, text in values.items()}
+
+    def halve(values):
+        return {**values, "time_decay": str(float(values["time_decay"]) / 2)}
+
+    monkeypatch.setattr(infotext, "UPGRADES", (rename, halve))
+    expected = Settings(peak_time=0.2, time_decay=1)
+    assert infotext.read_infotext("v1; peak=0.2; time_decay=2") == expected
+    assert infotext.read_infotext("v2; peak_time=0.2; time_decay=2") == expected
+    assert infotext.read_infotext(infotext.write_infotext(expected)) == expected
+    assert infotext.write_infotext(expected).startswith("v3; ")
 
 
 def test_only_changes_are_written():

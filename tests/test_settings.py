@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slothful import Settings, SettingsError
-from slothful.parameters import SITE_NAMES
+from slothful import KNOWN_SITES, Settings, SettingsError
 
 
 def values_of(parameter):
@@ -20,7 +19,7 @@ def values_of(parameter):
         return st.integers(int(parameter.minimum), int(parameter.maximum))
     numbers = st.floats(parameter.minimum, parameter.maximum)
     if parameter.kind == "weights":
-        return st.dictionaries(st.sampled_from(SITE_NAMES), numbers)
+        return st.dictionaries(st.sampled_from(KNOWN_SITES), numbers)
     return numbers
 
 

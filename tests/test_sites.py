@@ -2,7 +2,7 @@
 
 import pytest
 
-from slothful import UnsupportedModelError, find_sites
+from slothful import FAMILY_SITES, UnsupportedModelError, find_sites
 from tests.unets import make_unet
 
 SD1 = {
@@ -17,12 +17,17 @@ SDXL = {
 
 
 @pytest.mark.parametrize(
-    ("layout", "levels", "finest", "layers"),
-    [("sd1", SD1, 1, 1), ("sd2", SD1, 1, 1), ("sdxl", SDXL, 2, 3)],
+    ("layout", "family", "levels", "finest", "layers"),
+    [
+        ("sd1", "SD1, SD2", SD1, 1, 1),
+        ("sd2", "SD1, SD2", SD1, 1, 1),
+        ("sdxl", "SDXL", SDXL, 2, 3),
+    ],
 )
-def test_sites_of_each_family(layout, levels, finest, layers):
+def test_sites_of_each_family(layout, family, levels, finest, layers):
     sites = find_sites(make_unet(layout))
     assert {site.name: site.level for site in sites} == levels
+    assert FAMILY_SITES[family] == tuple(site.name for site in sites)
     assert all(site.depth == site.level // finest for site in sites)
     assert all(len(site.attentions) == layers for site in sites)
 

@@ -7,6 +7,7 @@ from modules import errors
 
 _cfg_denoiser: list = []
 _before_ui: list = []
+_ui_settings: list = []
 
 
 @dataclasses.dataclass
@@ -33,6 +34,11 @@ def on_before_ui(callback, *, name=None):
     _before_ui.append(callback)
 
 
+def on_ui_settings(callback, *, name=None):
+    """Register a callback without arguments that adds options."""
+    _ui_settings.append(callback)
+
+
 def cfg_denoiser_callback(params):
     """Call them all; what they raise is reported and swallowed, as in the webui."""
     for callback in _cfg_denoiser:
@@ -46,3 +52,4 @@ def clear_callbacks():
     """Forget all callbacks, as the webui does before it loads scripts again."""
     _cfg_denoiser.clear()
     _before_ui.clear()
+    _ui_settings.clear()

@@ -1,0 +1,67 @@
+"""Plans: which parameter acts in which method."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slothful import Moment, Settings, find_sites, plan_site
+from slothful.settings import METHODS
+from slothful.sites import Site
+from tests.test_settings import any_settings, values_of
+from tests.unets import make_unet
+
+IN_THE_APPLICATION = {"time_axis", "passes", "min_size"}
+"""Parameters that decide when plans are made, not what is in them."""
+
+
+@pytest.fixture(scope="module")
+def sites() -> tuple[Site, ...]:
+    return (*find_sites(make_unet("sd1")), *find_sites(make_unet("sdxl")))
+
+
+def plans(settings, sites, step=3):
+    moments = [Moment(1000 * (1 - time), time, step) for time in (0.1, 0.4, 0.8)]
+    return [
+        plan_site(settings, moment, site, (max(1, 64 // site.level), max(1, 96 // site.level)))
+        for moment in moments
+        for site in sites
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(data=st.data())
+def test_what_a_method_does_not_use_does_not_change_its_plans(method, sites, data):
+    settings = data.draw(any_settings).replace(method=method)
+    unused = [p for p in Settings.parameters() if p.methods and method not in p.methods]
+    changes = {p.name: data.draw(values_of(p), p.name) for p in unused}
+    assert plans(settings.replace(**changes), sites) == plans(settings, sites)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_method_uses_can_change_its_plans(method, sites):
+    used = [p for p in Settings.parameters() if not p.methods or method in p.methods]
+    start = Settings(
+        method=method, in_depth_decay=0.2, out_depth_decay=0.2, keep_middle=False,
+        in_k_blend=0.5, in_v_blend=0.5, out_k_blend=0.5, out_v_blend=0.5,
+        in_slothful=12, out_slothful=12, rounding="smooth", global_ratio=0.3,
+    )  # fmt: skip
+    before = plans(start, sites)
+    for parameter in used:
+        if parameter.name in IN_THE_APPLICATION or parameter.name == "method":
+            continue
+        tries = [start.replace(**{parameter.name: value}) for value in _some_values(parameter)]
+        assert any(plans(settings, sites) != before for settings in tries), parameter.name
+
+
+def _some_values(parameter):
+    if parameter.kind == "bool":
+        return [True, False]
+    if parameter.kind == "choice":
+        return parameter.choices
+    if parameter.kind == "weights":
+        return [{"IN01": 0}]
+    generator = random.Random(parameter.name)
+    values = [generator.uniform(parameter.minimum, parameter.maximum) for _ in range(5)]
+    return [round(value) for value in values] if parameter.kind == "int" else values
