@@ -24,7 +24,7 @@ def sites() -> tuple[Site, ...]:
 def plans(settings, sites, step=3):
     moments = [Moment(1000 * (1 - time), time, step) for time in (0.1, 0.4, 0.8)]
     return [
-        plan_site(settings, moment, site, (max(1, 64 // site.level), max(1, 96 // site.level)))
+        plan_site(settings, moment, site, (128 // site.level, 192 // site.level))
         for moment in moments
         for site in sites
     ]
