@@ -3,13 +3,18 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from standalone.attention import sdpa_attention
+from standalone.checkpoint import SMALL
+from standalone.model.install_into_webui import install
 from tests.unets import make_unet
+from tests.webui import Webui
+from tests.webui_models import install_families
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +35,29 @@ def _fast_attention_and_no_gradients(request):
     training = "training" in request.module.__name__
     with torch.set_grad_enabled(training), sdpa_attention():
         yield
+
+
+@pytest.fixture(scope="session")
+def webui(tmp_path_factory):
+    """The real webui with this extension, the small model and one of each other family."""
+    folder = tmp_path_factory.mktemp("webui")
+    (folder / "models" / "Stable-diffusion").mkdir(parents=True)
+    install(folder, SMALL)
+    install_families(folder)
+    server = Webui(folder, ("--ckpt", str(folder / "models" / "Stable-diffusion" / SMALL.name)))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def off(webui):
+    """The picture without the extension, made before anything else."""
+    return webui.generate()[0][0]
+
+
+@pytest.fixture
+def leaves_nothing(webui, off):
+    """Afterwards no hook is left, and off gives the very same picture as in the beginning."""
+    yield
+    assert webui.hooks() == 0
+    assert np.array_equal(webui.generate()[0][0], off)

@@ -1,45 +1,14 @@
-"""The extension in the real webui, over its API. Needs an installation, named by WEBUI_DIR."""
+"""Generation with the extension in the real webui, over its API. Needs WEBUI_DIR."""
 
-import os
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from standalone.checkpoint import SMALL
-from standalone.model.install_into_webui import install
-from tests.webui import Webui, encode
+from tests.webui import BOTH, NEEDS_WEBUI, SLOTHFUL, TILES, encode
 
-pytestmark = pytest.mark.skipif(
-    "WEBUI_DIR" not in os.environ, reason="WEBUI_DIR names no installation of the webui"
-)
-SLOTHFUL = [{"time_decay": 0, "in_slothful": 9, "out_slothful": 9}]
-TILES = [{"method": "Near-sighted Tile", "tile_size": 16}]
-BOTH = [{"method": "Near-sighted Attention", "base_tile_size": 16, "peak_tile_size": 16}]
-
-
-@pytest.fixture(scope="module")
-def webui(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("webui")
-    (folder / "models" / "Stable-diffusion").mkdir(parents=True)
-    install(folder, SMALL)
-    server = Webui(folder)
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def off(webui):
-    """The picture without the extension, made before anything else."""
-    return webui.generate()[0][0]
-
-
-@pytest.fixture(autouse=True)
-def _off_is_the_same_afterwards(webui, off):
-    yield
-    assert webui.hooks() == 0
-    assert np.array_equal(webui.generate()[0][0], off)
+pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
 
 @pytest.mark.parametrize("args", [SLOTHFUL, TILES, BOTH], ids=["slothful", "tile", "both"])
@@ -118,17 +87,6 @@ def test_several_prompts_and_a_longer_one(webui):
         plain = webui.generate(prompt=prompt)[0][0]
         changed = webui.generate(BOTH, prompt=prompt)[0][0]
         assert not np.array_equal(plain, changed)
-
-
-def test_an_exception_inside_sampling_leaves_nothing_behind(webui):
-    with pytest.raises(RuntimeError, match="planned fault"):
-        webui.generate(BOTH, fault="unet")
-    assert webui.hooks() == 0
-
-
-def test_a_failing_neighbour_does_not_stop_us(webui):
-    picture = webui.generate(SLOTHFUL)[0][0]
-    assert np.array_equal(webui.generate(SLOTHFUL, fault="process_batch")[0][0], picture)
 
 
 def test_interrupted(webui):

@@ -33,7 +33,7 @@ LAYOUTS = {
 }
 
 
-def make_unet(layout: str, seed: int = 0) -> UNetModel:
+def make_unet(layout: str, seed: int = 0, **changes) -> UNetModel:
     """A U-Net of ldm with random weights, none of them zero (ldm starts some layers at zero)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -45,7 +45,7 @@ def make_unet(layout: str, seed: int = 0) -> UNetModel:
             use_spatial_transformer=True,
             use_checkpoint=False,
             legacy=False,
-            **{"context_dim": 24, **LAYOUTS[layout]},
+            **{"context_dim": 24, **LAYOUTS[layout], **changes},
         )
         for parameter in unet.parameters():
             if parameter.abs().max() == 0:

@@ -16,7 +16,8 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, PngImagePlugin
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = [
@@ -24,6 +25,14 @@ FLAGS = [
     "--precision", "full", "--no-half", "--api", "--server-name", "127.0.0.1",
     "--no-download-sd-model", "--do-not-download-clip", "--disable-nan-check",
 ]  # fmt: skip
+
+NEEDS_WEBUI = pytest.mark.skipif(
+    "WEBUI_DIR" not in os.environ, reason="WEBUI_DIR names no installation of the webui"
+)
+SLOTHFUL = [{"time_decay": 0, "in_slothful": 9, "out_slothful": 9}]
+TILES = [{"method": "Near-sighted Tile", "tile_size": 16}]
+BOTH = [{"method": "Near-sighted Attention", "base_tile_size": 16, "peak_tile_size": 16}]
+METHODS = {"slothful": SLOTHFUL, "tile": TILES, "both": BOTH}
 
 
 class Webui:
@@ -35,6 +44,7 @@ class Webui:
         (folder / "extensions").mkdir(parents=True)
         (folder / "extensions" / "slothful-attention").symlink_to(ROOT)
         (folder / "extensions" / "probe").symlink_to(ROOT / "tests" / "webui_probe")
+        self.folder = folder
         self.port = _free_port()
         self.log = folder / "log.txt"
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
@@ -81,30 +91,36 @@ class Webui:
 
     def generate(self, args: list | None = None, *, fault: str = "", **body):
         """(pictures as arrays, infotext) of a request; raises on an error status."""
-        path = "img2img" if "init_images" in body else "txt2img"
         scripts = {"Probe": {"args": [fault]}}
         if args is not None:
             scripts["Slothful Attention"] = {"args": args}
+        pictures, info = self.post_generation(alwayson_scripts=scripts, **body)
+        return pictures, info["infotexts"][0]
+
+    def post_generation(self, **body):
+        """(pictures as arrays, info) of a request; raises `RuntimeError` on an error status."""
+        path = "img2img" if "init_images" in body else "txt2img"
         defaults = dict(
             prompt="a red circle on a blue background", seed=1, steps=3, width=256, height=256,
-            sampler_name="Euler", cfg_scale=5, alwayson_scripts=scripts,
+            sampler_name="Euler", cfg_scale=5,
         )  # fmt: skip
         status, answer = self.post(f"/sdapi/v1/{path}", {**defaults, **body})
         if status != 200:
             raise RuntimeError(f"{status}: {answer.get('errors') or answer}")
-        info = json.loads(answer["info"])
-        pictures = [_decode(text) for text in answer["images"]]
-        return pictures, info["infotexts"][0]
+        return [_decode(text) for text in answer["images"]], json.loads(answer["info"])
 
     def hooks(self) -> int:
-        """Hooks and replaced forwards on the U-Net."""
+        """Hooks and replaced forwards on the U-Nets of all loaded models."""
         return self.get("/probe/hooks")["hooks"]
 
 
-def encode(picture: np.ndarray) -> str:
-    """A picture as the API takes it."""
+def encode(picture: np.ndarray, infotext: str | None = None) -> str:
+    """A picture as the API takes it, with the infotext in its `parameters` chunk."""
+    chunks = PngImagePlugin.PngInfo()
+    if infotext is not None:
+        chunks.add_text("parameters", infotext)
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(picture).save(buffer, "PNG", pnginfo=chunks)
     return base64.b64encode(buffer.getvalue()).decode()
 
 

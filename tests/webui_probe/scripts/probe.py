@@ -1,12 +1,19 @@
-"""An extension for the tests: reports what hangs on the U-Net, and fails where it is told to."""
+"""An extension for the tests: reports what hangs on the models, and fails where it is told to."""
 
-from modules import script_callbacks, scripts, shared
+import torch
+from modules import script_callbacks, scripts, sd_models, shared
+from probe_faults import CALLBACKS, DENOISER_CALLBACKS
 
 PLANNED = "planned fault"
 
 
 class Probe(scripts.Script):
-    """Its one argument names a fault: "" (none), "unet" (while sampling) or "process_batch"."""
+    """Its one argument names a fault: a callback that raises, or what happens inside which call of
+    the U-Net, as in "unet 2": "unet" (an exception), "memory" (out of memory), "interrupt", "skip",
+    "switch" (of the checkpoint).
+    """
+
+    fault = ""
 
     def title(self):
         return "Probe"
@@ -19,33 +26,79 @@ class Probe(scripts.Script):
 
         return [gradio.Textbox("", label="Fault", elem_id=self.elem_id("fault"))]
 
-    def process_batch(self, p, fault="", *args, **kwargs):
-        if fault == "process_batch":
-            raise RuntimeError(PLANNED)
-        if fault == "unet":
-            self._fail_at_call(2)
+    def setup(self, p, fault="", *args):
+        Probe.fault = fault
 
-    @staticmethod
-    def _fail_at_call(number):
+    def arm(self):
+        """Let the planned thing happen in the planned call of the U-Net."""
+        event, _, number = Probe.fault.partition(" ")
+        if event not in _EVENTS:
+            return
         calls = []
 
-        def fail(*_):
+        def act(*_):
             calls.append(1)
-            if len(calls) == number:
+            if len(calls) == int(number):
                 handle.remove()
-                raise RuntimeError(PLANNED)
+                _EVENTS[event]()
 
         block = shared.sd_model.model.diffusion_model.output_blocks[5]
-        handle = block.register_forward_hook(fail)
+        handle = block.register_forward_hook(act)
+
+
+def _callback(name):
+    def callback(self, p, *args, **kwargs):
+        if name == "process_batch":
+            self.arm()
+        if Probe.fault == name:
+            raise RuntimeError(PLANNED)
+
+    return callback
+
+
+for _name in CALLBACKS:
+    setattr(Probe, _name, _callback(_name))
+
+
+def _fail():
+    raise RuntimeError(PLANNED)
+
+
+def _run_out_of_memory():
+    raise torch.cuda.OutOfMemoryError(PLANNED)
+
+
+def _switch():
+    sd_models.reload_model_weights(info=sd_models.get_closet_checkpoint_match("other"))
+
+
+_EVENTS = {
+    "unet": _fail,
+    "memory": _run_out_of_memory,
+    "interrupt": lambda: shared.state.interrupt(),
+    "skip": lambda: shared.state.skip(),
+    "switch": _switch,
+}
+
+
+def _fail_on(name):
+    def callback(params):
+        if Probe.fault == name:
+            raise RuntimeError(PLANNED)
+
+    return callback
 
 
 def _hooks():
-    """The number of hooks and of replaced `forward`s on the U-Net that is loaded."""
+    """The number of hooks and of replaced `forward`s on the U-Nets that are loaded."""
+    models = {id(model): model for model in sd_models.model_data.loaded_sd_models}
+    models[id(shared.sd_model)] = shared.sd_model
     count = 0
-    for module in shared.sd_model.model.diffusion_model.modules():
-        hooks = vars(module)
-        count += sum(len(value) for key, value in hooks.items() if key.endswith("_hooks"))
-        count += "forward" in hooks
+    for model in models.values():
+        for module in model.model.diffusion_model.modules():
+            hooks = vars(module)
+            count += sum(len(value) for key, value in hooks.items() if key.endswith("_hooks"))
+            count += "forward" in hooks
     return count
 
 
@@ -56,3 +109,5 @@ def _add_routes(_, app):
 
 
 script_callbacks.on_app_started(_add_routes)
+for _name in DENOISER_CALLBACKS:
+    getattr(script_callbacks, f"on_{_name}")(_fail_on(_name))

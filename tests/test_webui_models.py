@@ -1,0 +1,176 @@
+"""Every family of models, and whatever else acts on a U-Net, in the real webui over its API."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.webui import BOTH, METHODS, NEEDS_WEBUI, SLOTHFUL, encode
+
+pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
+
+OPTIMIZATIONS = (
+    "None", "Doggettx", "sdp-no-mem - scaled dot product without memory efficient attention",
+    "sdp - scaled dot product", "sub-quadratic", "V1 - original v1", "InvokeAI",
+)  # fmt: skip
+
+
+def checkpoint(name):
+    return {"override_settings": {"sd_model_checkpoint": name}}
+
+
+def said_while(webui, *args, **body):
+    """(picture, what the webui wrote to its log meanwhile)."""
+    before = len(webui.log.read_text())
+    picture = webui.generate(*args, **body)[0][0]
+    return picture, webui.log.read_text()[before:]
+
+
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+@pytest.mark.parametrize("method", METHODS)
+def test_other_families(webui, family, method):
+    size = dict(width=512, height=384) if family == "sdxl" else {}
+    plain = webui.generate(**checkpoint(family), **size)[0][0]
+    changed, said = said_while(webui, METHODS[method], **checkpoint(family), **size)
+    assert not np.array_equal(changed, plain)
+    assert "left alone" not in said
+    assert "nothing was applied" not in said
+    assert webui.hooks() == 0
+    assert np.array_equal(webui.generate(**checkpoint(family), **size)[0][0], plain)
+
+
+@pytest.mark.parametrize("refiner", ["other", "sd2"])
+def test_a_refiner_is_followed(webui, refiner):
+    """Peak at the end: only the refiner's steps can differ."""
+    options = dict(refiner_checkpoint=refiner, refiner_switch_at=0.5, steps=6)
+    late = [{**SLOTHFUL[0], "peak_time": 1, "time_decay": 4}]
+    plain = webui.generate(**options)[0][0]
+    changed, said = said_while(webui, late, **options)
+    assert not np.array_equal(changed, plain)
+    assert "nothing was applied" not in said
+    assert webui.hooks() == 0
+
+
+def test_a_checkpoint_for_the_hires_pass_is_followed(webui):
+    options = dict(
+        enable_hr=True, hr_scale=1.25, denoising_strength=0.7, hr_upscaler="Latent",
+        hr_checkpoint_name="other",
+    )  # fmt: skip
+    plain = webui.generate(**options)[0][0]
+    changed = webui.generate([{**SLOTHFUL[0], "passes": "hires"}], **options)[0][0]
+    assert not np.array_equal(changed, plain)
+    assert webui.hooks() == 0
+
+
+def test_the_results_of_all_optimizations_agree(webui):
+    present = webui.get("/sdapi/v1/options")["cross_attention_optimization"]
+    pictures = []
+    try:
+        for name in OPTIMIZATIONS:
+            webui.post("/sdapi/v1/options", {"cross_attention_optimization": name})
+            pictures.append(webui.generate(BOTH)[0][0].astype(int))
+    finally:
+        webui.post("/sdapi/v1/options", {"cross_attention_optimization": present})
+    for name, picture in zip(OPTIMIZATIONS, pictures):
+        assert np.abs(picture - pictures[0]).max() <= 2, name
+
+
+def test_a_lora_composes(webui):
+    folder = webui.folder / "models" / "Lora"
+    folder.mkdir(exist_ok=True)
+    names = [f"lora_unet_up_blocks_3_attentions_{i}_transformer_blocks_0_attn1_to_{part}"
+             for i in range(3) for part in ("q", "k", "v")]  # fmt: skip
+    generator = torch.Generator().manual_seed(1)
+    weights = {}
+    for name in names:
+        weights[f"{name}.lora_down.weight"] = torch.randn(4, 64, generator=generator)
+        weights[f"{name}.lora_up.weight"] = torch.randn(64, 4, generator=generator) * 0.2
+        weights[f"{name}.alpha"] = torch.tensor(4.0)
+    save_file(weights, folder / "probe.safetensors")
+    webui.post("/sdapi/v1/refresh-loras", {})
+    prompt = "a red circle on a blue background"
+    pictures = [
+        webui.generate(args, prompt=text)[0][0]
+        for args in (None, SLOTHFUL)
+        for text in (prompt, f"{prompt} <lora:probe:1>")
+    ]
+    assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[i + 1 :])
+
+
+def test_a_hypernetwork_composes(webui):
+    folder = webui.folder / "models" / "hypernetworks"
+    folder.mkdir(exist_ok=True)
+    generator = torch.Generator().manual_seed(2)
+
+    def layer():
+        return {
+            "linear.0.weight": torch.randn(128, 64, generator=generator) * 0.1,
+            "linear.0.bias": torch.zeros(128),
+            "linear.1.weight": torch.randn(64, 128, generator=generator) * 0.1,
+            "linear.1.bias": torch.zeros(64),
+        }
+
+    state = {64: (layer(), layer()), "name": "probe", "layer_structure": [1, 2, 1], "step": 1,
+             "activation_func": "linear", "is_layer_norm": False, "use_dropout": False,
+             "sd_checkpoint": None, "sd_checkpoint_name": None, "optional_info": None,
+             "weight_initialization": "Normal", "activate_output": False,
+             "last_layer_dropout": False, "dropout_structure": None}  # fmt: skip
+    torch.save(state, folder / "probe.pt")
+    webui.get("/sdapi/v1/hypernetworks")
+    webui.post("/sdapi/v1/refresh-checkpoints", {})
+    prompt = "a red circle on a blue background"
+    changes = dict(in_v_blend=0.5, out_v_blend=0.5, in_k_blend=0, out_k_blend=0)
+    pictures = [
+        webui.generate(args, prompt=text)[0][0]
+        for args in (None, [{**SLOTHFUL[0], **changes}])
+        for text in (prompt, f"{prompt} <hypernet:probe:1>")
+    ]
+    assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[i + 1 :])
+
+
+def test_hypertile_wins_where_it_acts_and_the_page_says_so(webui):
+    """It leaves its wrappers on the model for good, so the model is loaded anew afterwards."""
+    options = {"override_settings": {"hypertile_enable_unet": True}, "width": 512, "height": 512}
+    try:
+        plain = webui.generate(**options)[0][0]
+        changed, said = said_while(webui, SLOTHFUL, **options)
+        assert "IN01 was left alone: HyperTile acts here" in said
+        assert not np.array_equal(changed, plain)  # deeper blocks are ours
+    finally:
+        webui.post("/sdapi/v1/unload-checkpoint", {})
+        webui.post("/sdapi/v1/reload-checkpoint", {})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(s_min_uncond=4.0, steps=6),
+        {"override_settings": {"skip_early_cond": 0.5}, "steps": 6},
+        {"override_settings": {"batch_cond_uncond": False}, "prompt": "a red circle AND a square"},
+        dict(sampler_name="Heun"),
+        dict(sampler_name="Restart", steps=20, width=128, height=128),
+        dict(sampler_name="DPM fast"),
+        dict(sampler_name="UniPC"),
+        dict(sampler_name="LCM"),
+        dict(batch_size=3),
+    ],
+    ids=["ngms", "early", "split", "heun", "restart", "fast", "unipc", "lcm", "batch"],
+)
+def test_however_often_and_with_whatever_batch_the_model_is_called(webui, options):
+    axis = dict(time_axis="pass progress", time_decay=1)
+    plain = webui.generate(**options)[0]
+    changed, again = (webui.generate([{**BOTH[0], **axis}], **options)[0] for _ in range(2))
+    assert not np.array_equal(changed[0], plain[0])
+    assert all(np.array_equal(a, b) for a, b in zip(changed, again))
+
+
+def test_inpainting(webui, off):
+    mask = np.zeros_like(off)
+    mask[64:192, 64:192] = 255
+    options = dict(init_images=[encode(off)], mask=encode(mask), denoising_strength=0.8,
+                   mask_blur=0, inpainting_fill=1)  # fmt: skip
+    plain = webui.generate(**options)[0][0]
+    changed = webui.generate(SLOTHFUL, **options)[0][0]
+    outside = mask == 0
+    assert not np.array_equal(changed, plain)
+    assert np.array_equal(changed[outside], plain[outside])
