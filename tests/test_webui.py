@@ -102,10 +102,7 @@ def test_interrupted(webui):
 
 
 def test_token_merging_wins_where_it_acts_and_the_page_says_so(webui):
-    merging = {
-        "override_settings": {"token_merging_ratio": 0.5},
-        "override_settings_restore_afterwards": True,
-    }
+    merging = {"override_settings": {"token_merging_ratio": 0.5}}
     alone = webui.generate(**merging)[0][0]
     picture = webui.generate(SLOTHFUL, **merging)[0][0]
     assert not np.array_equal(picture, alone)

@@ -53,12 +53,13 @@ class Webui:
             self._process = subprocess.Popen(
                 [*command, *flags], cwd=installation, env=environment, stdout=log, stderr=log
             )
-        self._wait()
+        self.wait_for_start()
 
-    def _wait(self) -> None:
+    def wait_for_start(self, times: int = 1) -> None:
+        """Wait until it has started, or has reloaded its page so many times less one."""
         # by its log: a request before the webui has added its middleware breaks its start
         for _ in range(180):
-            if "Startup time:" in self.log.read_text():
+            if self.log.read_text().count("Startup time:") >= times:
                 return
             if self._process.poll() is not None:
                 break
@@ -103,6 +104,8 @@ class Webui:
         defaults = dict(
             prompt="a red circle on a blue background", seed=1, steps=3, width=256, height=256,
             sampler_name="Euler", cfg_scale=5,
+            # otherwise the API keeps the overrides of a request
+            override_settings_restore_afterwards=True,
         )  # fmt: skip
         status, answer = self.post(f"/sdapi/v1/{path}", {**defaults, **body})
         if status != 200:

@@ -109,7 +109,7 @@ def _sdxl_config(config, vector):
         attention_resolutions=layout["attention_resolutions"],
         channel_mult=layout["channel_mult"], num_head_channels=layout["num_head_channels"],
         use_linear_in_transformer=True, transformer_depth=layout["transformer_depth"],
-        context_dim=CONTEXT, spatial_transformer_attn_type="softmax", legacy=False,
+        context_dim=CONTEXT, spatial_transformer_attn_type="softmax",
     )  # fmt: skip
     params = dict(
         scale_factor=config.model.params.scale_factor,

@@ -1,0 +1,144 @@
+"""The webui's page in a headless Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import urllib.request
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+TIMEOUT = 20_000
+"""Milliseconds that the page may take for anything."""
+
+
+class WebuiPage:
+    """The page of a webui, with the extension's controls by their names."""
+
+    def __init__(self, page, port: int):
+        self.page = page
+        self._port = port
+        self.tab = "txt2img"
+        self.errors: list[str] = []
+        page.set_default_timeout(TIMEOUT)
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _note(self, message) -> None:
+        # the webui asks for fonts and scripts of other servers
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.errors.append(message.text)
+
+    def open(self, theme: str = "dark") -> None:
+        """Load the page and wait until it can be used."""
+        self.page.goto(f"http://127.0.0.1:{self._port}/?__theme={theme}")
+        self.page.wait_for_selector("#txt2img_prompt textarea")
+        # the first answer of the server to the extension's own request
+        self.page.wait_for_function(
+            "id => !document.querySelector(id)?.offsetParent",
+            arg=f"#{self._id('OUT00')}",
+        )
+
+    def _id(self, name: str) -> str:
+        return f"script_{self.tab}_slothful_attention_{name}"
+
+    def control(self, name: str):
+        """The element of a control, or of another part of the accordion."""
+        return self.page.locator(f"#{self._id(name)}")
+
+    def enable(self, on: bool = True) -> None:
+        """Tick the box in the accordion's header."""
+        self.page.locator(f"#{self._id('enable')}-visible-checkbox").set_checked(on)
+
+    @property
+    def enabled(self) -> bool:
+        return self.page.locator(f"#{self._id('enable')}-visible-checkbox").is_checked()
+
+    def go_to(self, tab: str) -> None:
+        """Open one of the webui's tabs by its title."""
+        self.page.locator("#tabs > .tab-nav button", has_text=tab).click()
+
+    def open_groups(self) -> None:
+        """Unfold the accordion and everything in it."""
+        for header in self.control("enable").locator(".label-wrap").all():
+            if header.is_visible() and "open" not in header.get_attribute("class").split():
+                header.click()
+        self.page.wait_for_timeout(500)
+
+    def value(self, name: str):
+        """A control's value, as a person reads it."""
+        control = self.control(name)
+        if control.locator("input[type=number]").count():
+            return float(control.locator("input[type=number]").input_value())
+        if control.locator("input[type=checkbox]").count():
+            return control.locator("input[type=checkbox]").is_checked()
+        return control.locator("input").input_value()
+
+    def choose(self, name: str, choice: str) -> None:
+        """Take one choice of a dropdown."""
+        box = self.control(name).locator("input")
+        box.click()
+        box.fill(choice)
+        box.press("Enter")
+        box.press("Tab")
+
+    def type_number(self, name: str, text: str) -> None:
+        """Write into a slider's number field."""
+        box = self.control(name).locator("input[type=number]")
+        box.fill(text)
+        box.press("Tab")
+
+    def wait_until(self, condition) -> None:
+        """Wait for what the server answers; `condition` is asked again and again."""
+        for _ in range(TIMEOUT // 200):
+            if condition():
+                return
+            self.page.wait_for_timeout(200)
+        raise AssertionError("it did not come true")
+
+    def paste(self, infotext: str) -> None:
+        """Paste an infotext with the webui's arrow button."""
+        self.page.locator("#txt2img_prompt textarea").fill(infotext)
+        self.page.locator("#txt2img_tools #paste").click()
+
+    def generate(self) -> np.ndarray:
+        """Press Generate; the picture in the gallery."""
+        gallery = f"#{self.tab}_gallery img"
+        before = {image.get_attribute("src") for image in self.page.locator(gallery).all()}
+        self.page.locator(f"#{self.tab}_generate").click()
+
+        def source():
+            images = self.page.locator(gallery)
+            new = images.count() and images.first.get_attribute("src")
+            return new if new and new not in before and "live" not in new else None
+
+        self.wait_until(source)
+        self.wait_until(lambda: self.page.locator(f"#{self.tab}_interrupt").is_hidden())
+        with urllib.request.urlopen(source()) as answer:
+            return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
+
+
+@contextlib.contextmanager
+def opened(port: int, width: int = 1280, height: int = 1000) -> Iterator[WebuiPage]:
+    """A page of the webui at a port of this machine; asserts that no script failed on it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        try:
+            page = WebuiPage(browser.new_page(viewport={"width": width, "height": height}), port)
+            page.open()
+            yield page
+            assert page.errors == []
+        finally:
+            browser.close()
