@@ -14,7 +14,7 @@ from standalone.checkpoint import SMALL
 from standalone.model.install_into_webui import install
 from tests.unets import make_unet
 from tests.webui import Webui
-from tests.webui_models import install_families
+from tests.webui_models import install_extra_networks, install_families
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +44,7 @@ def webui(tmp_path_factory):
     (folder / "models" / "Stable-diffusion").mkdir(parents=True)
     install(folder, SMALL)
     install_families(folder)
+    install_extra_networks(folder)
     server = Webui(folder, ("--ckpt", str(folder / "models" / "Stable-diffusion" / SMALL.name)))
     yield server
     server.stop()

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from tests.webui import BOTH, METHODS, NEEDS_WEBUI, SLOTHFUL, encode
 
@@ -75,70 +73,26 @@ def test_the_results_of_all_optimizations_agree(webui):
         assert np.abs(picture - pictures[0]).max() <= 2, name
 
 
-def test_a_lora_composes(webui):
-    folder = webui.folder / "models" / "Lora"
-    folder.mkdir(exist_ok=True)
-    names = [f"lora_unet_up_blocks_3_attentions_{i}_transformer_blocks_0_attn1_to_{part}"
-             for i in range(3) for part in ("q", "k", "v")]  # fmt: skip
-    generator = torch.Generator().manual_seed(1)
-    weights = {}
-    for name in names:
-        weights[f"{name}.lora_down.weight"] = torch.randn(4, 64, generator=generator)
-        weights[f"{name}.lora_up.weight"] = torch.randn(64, 4, generator=generator) * 0.2
-        weights[f"{name}.alpha"] = torch.tensor(4.0)
-    save_file(weights, folder / "probe.safetensors")
-    webui.post("/sdapi/v1/refresh-loras", {})
+@pytest.mark.parametrize("network", ["<lora:probe:1>", "<hypernet:probe:1>"])
+def test_extra_networks_compose(webui, network):
     prompt = "a red circle on a blue background"
+    settings = [{**SLOTHFUL[0], "in_v_blend": 0.5, "out_v_blend": 0.5}]
     pictures = [
         webui.generate(args, prompt=text)[0][0]
-        for args in (None, SLOTHFUL)
-        for text in (prompt, f"{prompt} <lora:probe:1>")
-    ]
-    assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[i + 1 :])
-
-
-def test_a_hypernetwork_composes(webui):
-    folder = webui.folder / "models" / "hypernetworks"
-    folder.mkdir(exist_ok=True)
-    generator = torch.Generator().manual_seed(2)
-
-    def layer():
-        return {
-            "linear.0.weight": torch.randn(128, 64, generator=generator) * 0.1,
-            "linear.0.bias": torch.zeros(128),
-            "linear.1.weight": torch.randn(64, 128, generator=generator) * 0.1,
-            "linear.1.bias": torch.zeros(64),
-        }
-
-    state = {64: (layer(), layer()), "name": "probe", "layer_structure": [1, 2, 1], "step": 1,
-             "activation_func": "linear", "is_layer_norm": False, "use_dropout": False,
-             "sd_checkpoint": None, "sd_checkpoint_name": None, "optional_info": None,
-             "weight_initialization": "Normal", "activate_output": False,
-             "last_layer_dropout": False, "dropout_structure": None}  # fmt: skip
-    torch.save(state, folder / "probe.pt")
-    webui.get("/sdapi/v1/hypernetworks")
-    webui.post("/sdapi/v1/refresh-checkpoints", {})
-    prompt = "a red circle on a blue background"
-    changes = dict(in_v_blend=0.5, out_v_blend=0.5, in_k_blend=0, out_k_blend=0)
-    pictures = [
-        webui.generate(args, prompt=text)[0][0]
-        for args in (None, [{**SLOTHFUL[0], **changes}])
-        for text in (prompt, f"{prompt} <hypernet:probe:1>")
+        for args in (None, settings)
+        for text in (prompt, f"{prompt} {network}")
     ]
     assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[i + 1 :])
 
 
 def test_hypertile_wins_where_it_acts_and_the_page_says_so(webui):
-    """It leaves its wrappers on the model for good, so the model is loaded anew afterwards."""
-    options = {"override_settings": {"hypertile_enable_unet": True}, "width": 512, "height": 512}
-    try:
-        plain = webui.generate(**options)[0][0]
-        changed, said = said_while(webui, SLOTHFUL, **options)
-        assert "IN01 was left alone: HyperTile acts here" in said
-        assert not np.array_equal(changed, plain)  # deeper blocks are ours
-    finally:
-        webui.post("/sdapi/v1/unload-checkpoint", {})
-        webui.post("/sdapi/v1/reload-checkpoint", {})
+    overrides = {"hypertile_enable_unet": True, "hypertile_max_depth_unet": 0}
+    options = dict(override_settings=overrides, width=512, height=512)
+    plain = webui.generate(**options)[0][0]
+    changed, said = said_while(webui, SLOTHFUL, **options)
+    assert "IN01 was left alone: HyperTile acts here" in said
+    assert "IN04 was left alone" not in said
+    assert not np.array_equal(changed, plain)
 
 
 @pytest.mark.parametrize(

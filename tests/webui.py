@@ -44,6 +44,8 @@ class Webui:
         (folder / "extensions").mkdir(parents=True)
         (folder / "extensions" / "slothful-attention").symlink_to(ROOT)
         (folder / "extensions" / "probe").symlink_to(ROOT / "tests" / "webui_probe")
+        # the default preview downloads a model for SDXL
+        (folder / "config.json").write_text('{"show_progress_type": "Approx cheap"}')
         self.folder = folder
         self.port = _free_port()
         self.log = folder / "log.txt"

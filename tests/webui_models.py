@@ -1,4 +1,4 @@
-"""Checkpoints of the other families for the tests in the real webui.
+"""Checkpoints of the other families, and extra networks, for the tests in the real webui.
 
 Text model and autoencoder are the small model's; the U-Net has the family's layout and random
 weights. The pictures mean nothing, but every module is of the class that users of the family run.
@@ -6,6 +6,7 @@ weights. The pictures mean nothing, but every module is of the class that users 
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -19,6 +20,43 @@ from tests.unets import LAYOUTS, make_unet
 CONTEXT = 96
 SIZES = ("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple")
 SIZE_WIDTH = 16
+
+
+def install_extra_networks(webui: Path) -> None:
+    """A LoRA and a hypernetwork, both named "probe", for the small model's finest level."""
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator) * 0.2
+
+    weights = {}
+    for block, part in itertools.product(range(3), "qkv"):
+        name = f"lora_unet_up_blocks_3_attentions_{block}_transformer_blocks_0_attn1_to_{part}"
+        weights |= {
+            f"{name}.lora_down.weight": random(4, 64),
+            f"{name}.lora_up.weight": random(64, 4),
+            f"{name}.alpha": torch.tensor(4.0),
+        }
+    layers = [
+        {
+            "linear.0.weight": random(128, 64),
+            "linear.0.bias": torch.zeros(128),
+            "linear.1.weight": random(64, 128),
+            "linear.1.bias": torch.zeros(64),
+        }
+        for _ in "kv"
+    ]
+    hypernetwork = {
+        64: layers, "name": "probe", "layer_structure": [1, 2, 1], "step": 1,
+        "activation_func": "linear", "is_layer_norm": False, "use_dropout": False,
+        "sd_checkpoint": None, "sd_checkpoint_name": None, "optional_info": None,
+        "weight_initialization": "Normal", "activate_output": False,
+        "last_layer_dropout": False, "dropout_structure": None,
+    }  # fmt: skip
+    for folder in ("Lora", "hypernetworks"):
+        (webui / "models" / folder).mkdir()
+    save_file(weights, webui / "models" / "Lora" / "probe.safetensors")
+    torch.save(hypernetwork, webui / "models" / "hypernetworks" / "probe.pt")
 
 
 def install_families(webui: Path) -> None:
@@ -110,6 +148,7 @@ def _sdxl_config(config, vector):
         channel_mult=layout["channel_mult"], num_head_channels=layout["num_head_channels"],
         use_linear_in_transformer=True, transformer_depth=layout["transformer_depth"],
         context_dim=CONTEXT, spatial_transformer_attn_type="softmax",
+        use_spatial_transformer=True, legacy=False,
     )  # fmt: skip
     params = dict(
         scale_factor=config.model.params.scale_factor,

@@ -9,8 +9,7 @@ PLANNED = "planned fault"
 
 class Probe(scripts.Script):
     """Its one argument names a fault: a callback that raises, or what happens inside which call of
-    the U-Net, as in "unet 2": "unet" (an exception), "memory" (out of memory), "interrupt", "skip",
-    "switch" (of the checkpoint).
+    the U-Net, as in "unet 2": "unet" (an exception), "memory" (out of memory), "interrupt", "skip".
     """
 
     fault = ""
@@ -68,16 +67,11 @@ def _run_out_of_memory():
     raise torch.cuda.OutOfMemoryError(PLANNED)
 
 
-def _switch():
-    sd_models.reload_model_weights(info=sd_models.get_closet_checkpoint_match("other"))
-
-
 _EVENTS = {
     "unet": _fail,
     "memory": _run_out_of_memory,
     "interrupt": lambda: shared.state.interrupt(),
     "skip": lambda: shared.state.skip(),
-    "switch": _switch,
 }
 
 
@@ -90,7 +84,10 @@ def _fail_on(name):
 
 
 def _hooks():
-    """The number of hooks and of replaced `forward`s on the U-Nets that are loaded."""
+    """The number of hooks and of replaced `forward`s on the U-Nets that are loaded.
+
+    HyperTile's own wrappers, which stay for good, are not counted.
+    """
     models = {id(model): model for model in sd_models.model_data.loaded_sd_models}
     models[id(shared.sd_model)] = shared.sd_model
     count = 0
@@ -98,7 +95,7 @@ def _hooks():
         for module in model.model.diffusion_model.modules():
             hooks = vars(module)
             count += sum(len(value) for key, value in hooks.items() if key.endswith("_hooks"))
-            count += "forward" in hooks
+            count += "forward" in hooks and "__webui_hypertile_params" not in hooks
     return count
 
 
