@@ -1,0 +1,104 @@
+"""Timing of variants side by side: interleaved rounds, medians and spread, peak memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+Variant = Callable[[nn.Module], contextlib.AbstractContextManager]
+
+NONE, FLOOR = "no patch", "floor"
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds of each round, and the most memory of the device in use meanwhile (bytes, CUDA)."""
+
+    seconds: tuple[float, ...]
+    peak_memory: int | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Half the range between the quartiles, relative to the median."""
+        if len(self.seconds) < 2:
+            return 0.0
+        first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return (third - first) / 2 / self.median
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One variant at one size: its speed-up over no patch, and its share of the removable time."""
+
+    variant: str
+    seconds: float
+    spread: float
+    speedup: float
+    share: float
+    peak_memory: int | None
+
+
+@torch.inference_mode()
+def measure(
+    unet: nn.Module,
+    inputs: tuple[tuple, dict],
+    variants: Mapping[str, Variant],
+    rounds: int,
+    progress: Callable[[], None] = lambda: None,
+) -> dict[str, Timing]:
+    """Time one call of the U-Net under each variant, `rounds` times in turn, after a warm-up.
+
+    The variants take turns, and each round begins with another one, so that a machine that is
+    slower for a while is slower for all.
+    """
+    names = list(variants)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    memory: dict[str, int | None] = dict.fromkeys(names)
+    for turn in range(rounds + 1):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            with variants[name](unet):
+                elapsed, memory[name] = _call(unet, inputs)
+            if turn:  # the first round warms up
+                seconds[name].append(elapsed)
+            progress()
+    return {name: Timing(tuple(seconds[name]), memory[name]) for name in names}
+
+
+def _call(unet: nn.Module, inputs: tuple[tuple, dict]) -> tuple[float, int | None]:
+    arguments, keywords = inputs
+    on_gpu = arguments[0].is_cuda
+    if on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    begin = time.perf_counter()
+    unet(*arguments, **keywords)
+    if on_gpu:
+        torch.cuda.synchronize()
+    elapsed = time.perf_counter() - begin
+    return elapsed, torch.cuda.max_memory_allocated() if on_gpu else None
+
+
+def rows(timings: Mapping[str, Timing]) -> list[Row]:
+    """The table: needs the variants `NONE` and `FLOOR`."""
+    none, floor = timings[NONE].median, timings[FLOOR].median
+    return [
+        Row(
+            name,
+            timing.median,
+            timing.spread,
+            none / timing.median,
+            (none - timing.median) / (none - floor),
+            timing.peak_memory,
+        )
+        for name, timing in timings.items()
+    ]
