@@ -9,6 +9,7 @@ The core knows torch and einops only. Settings are values, plans are pure, hooks
         samples = sampler(...)
 """
 
+from slothful.cost import Cost, estimate, shape_of
 from slothful.hooks import Application, applied
 from slothful.parameters import Parameter, SettingsError
 from slothful.plan import SitePlan, plan_site
@@ -20,6 +21,7 @@ __all__ = [
     "FAMILY_SITES",
     "KNOWN_SITES",
     "Application",
+    "Cost",
     "Moment",
     "Parameter",
     "PassClock",
@@ -29,6 +31,8 @@ __all__ = [
     "SitePlan",
     "UnsupportedModelError",
     "applied",
+    "estimate",
     "find_sites",
     "plan_site",
+    "shape_of",
 ]

@@ -20,10 +20,7 @@ from slothful.layout import Layout, deal_keys, join_answers, key_sources, plan_l
 from slothful.plan import SitePlan, plan_site
 from slothful.schedule import Moment, PassClock, noise_level_time
 from slothful.settings import Settings
-from slothful.sites import Site, find_sites
-
-LATENT_FACTOR = 8
-"""Pixels of the picture along one side of a latent position."""
+from slothful.sites import LATENT_FACTOR, Site, find_sites
 
 # which application owns a U-Net at present: in nested use, the innermost
 _OWNERS: weakref.WeakKeyDictionary[nn.Module, Application] = weakref.WeakKeyDictionary()

@@ -19,6 +19,9 @@ def _names(inputs: Iterable[int], outputs: Iterable[int]) -> tuple[str, ...]:
     return (*(f"IN{i:02d}" for i in inputs), "M00", *(f"OUT{i:02d}" for i in outputs))
 
 
+LATENT_FACTOR = 8
+"""Pixels of the picture along one side of a latent position."""
+
 FAMILY_SITES = {
     "SD1, SD2": _names((1, 2, 4, 5, 7, 8), range(3, 12)),
     "SDXL": _names((4, 5, 7, 8), range(6)),
@@ -72,7 +75,7 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
             f"it has no {', '.join(missing)}"
         )
     found = []
-    for name, level, block in _blocks_with_levels(unet):
+    for name, level, block in blocks_with_levels(unet):
         for transformer in (m for m in block.modules() if hasattr(m, "transformer_blocks")):
             attentions = tuple(
                 layer.attn1
@@ -90,7 +93,7 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
     )
 
 
-def _blocks_with_levels(unet: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
+def blocks_with_levels(unet: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
     """(site name, downsampling factor, block) of every block of the U-Net.
 
     A downsampling layer is a block of its own, before the blocks of the next level; an upsampling

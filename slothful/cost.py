@@ -1,0 +1,159 @@
+"""What a U-Net's call costs in arithmetic, with and without the settings, without running it.
+
+Counts multiplications and additions of the matrix products and convolutions, as PyTorch's
+FlopCounterMode does. Memory traffic and small operations (norms, pooling, moving of tokens) are
+not in it, so time follows it loosely on small pictures and closely on large ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+
+from slothful.layout import plan_layout
+from slothful.plan import SitePlan, plan_site
+from slothful.schedule import Moment
+from slothful.settings import Settings
+from slothful.sites import LATENT_FACTOR, Site, blocks_with_levels, find_sites
+
+TEXT_TOKENS = 77
+"""Tokens of a prompt of usual length."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Arithmetic of the calls of one picture, in operations: without the settings and with them.
+
+    `attention` and `attention_left` are those of self-attention (its projections included),
+    `rest` is all else in the U-Net.
+    """
+
+    attention: float
+    attention_left: float
+    rest: float
+
+    @property
+    def attention_share(self) -> float:
+        """Part of the self-attention's arithmetic that is left, in (0, 1] or slightly above."""
+        return self.attention_left / self.attention
+
+    @property
+    def total_share(self) -> float:
+        """Part of the U-Net's arithmetic that is left."""
+        return (self.attention_left + self.rest) / (self.attention + self.rest)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnetShape:
+    """What decides a U-Net's cost, read off its modules once.
+
+    `sites` with the channels of tokens and of projections, and the layers of each; `per_position`
+    the operations of all else for each position of a level (factor against the latent); `fixed`
+    those of a call that do not grow with the picture.
+    """
+
+    sites: tuple[tuple[Site, int, int, int], ...]
+    per_position: tuple[tuple[int, float], ...]
+    fixed: float
+
+
+def shape_of(unet: nn.Module) -> UnetShape:
+    """The shape of a U-Net. Raises `UnsupportedModelError` where `find_sites` does."""
+    sites = find_sites(unet)
+    own = {id(m) for site in sites for attn in site.attentions for m in attn.modules()}
+    per_position: dict[int, float] = {}
+    fixed = 0.0
+    for level, module, name in _leaves(unet):
+        if id(module) in own:
+            continue
+        operations = 2.0 * module.weight.numel()
+        if "emb_layers" in name or "embed" in name or "label_emb" in name:
+            fixed += operations
+        elif name.endswith(("attn2.to_k", "attn2.to_v")):
+            fixed += operations * TEXT_TOKENS
+        else:
+            if name.endswith("attn2.to_q"):  # the scores and the sum of the text's values
+                operations += 4.0 * TEXT_TOKENS * module.out_features
+            per_position[level] = per_position.get(level, 0.0) + operations
+    widths = tuple(
+        (site, site.attentions[0].to_q.in_features, site.attentions[0].to_q.out_features,
+         len(site.attentions))
+        for site in sites
+    )  # fmt: skip
+    return UnetShape(widths, tuple(sorted(per_position.items())), fixed)
+
+
+def _leaves(unet: nn.Module) -> Iterable[tuple[int, nn.Module, str]]:
+    """(level, module, name) of every convolution and linear layer."""
+    seen = set()
+    for _, level, block in blocks_with_levels(unet):
+        for name, module in block.named_modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                seen.add(id(module))
+                # an upsampling layer's convolution works on the enlarged map
+                up = any(
+                    type(parent).__name__ == "Upsample" and module in parent.modules()
+                    for parent in block.children()
+                )
+                yield level // 2 if up else level, module, name
+    for name, module in unet.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and id(module) not in seen:
+            yield 1, module, name
+
+
+def estimate(
+    settings: Settings, shape: UnetShape, width: int, height: int, moments: Sequence[Moment]
+) -> Cost:
+    """The cost of a picture of (width, height) pixels whose U-Net is called at `moments`.
+
+    Does not depend on the batch: rows cost the same. `settings` act as if the pass were chosen and
+    the picture large enough for them.
+    """
+    levels = {level for level, _ in shape.per_position} | {site.level for site, *_ in shape.sites}
+    grids = {level: _grid(width, height, level) for level in levels}
+    positions = {level: rows * columns for level, (rows, columns) in grids.items()}
+    rest = shape.fixed + sum(each * positions[level] for level, each in shape.per_position)
+    attention = attention_left = 0.0
+    for site, channels, inner, layers in shape.sites:
+        grid = grids[site.level]
+        full = layers * _attention(None, grid, channels, inner)
+        attention += full * len(moments)
+        for moment in moments:
+            plan = plan_site(settings, moment, site, grid)
+            attention_left += (
+                full if plan is None else layers * _attention(plan, grid, channels, inner)
+            )
+    return Cost(attention, attention_left, rest * len(moments))
+
+
+def _grid(width: int, height: int, level: int) -> tuple[int, int]:
+    """(height, width) of the feature map at a level; each halving rounds up."""
+    size = height // LATENT_FACTOR, width // LATENT_FACTOR
+    while level > 1:
+        size, level = tuple((length + 1) // 2 for length in size), level // 2
+    return size
+
+
+@functools.lru_cache(maxsize=4096)
+def _attention(plan: SitePlan | None, grid: tuple[int, int], channels: int, inner: int) -> float:
+    """Operations of one attn1: four projections, scores and the sum of values."""
+    tokens = grid[0] * grid[1]
+    queries, keys, projected = tokens, tokens, tokens
+    if plan is not None:
+        queries, keys, projected = plan.query_count, plan.key_count, _projected(plan)
+    return 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
+
+
+def _projected(plan: SitePlan) -> int:
+    """Tokens that become keys: each once, however many windows see it."""
+    if plan.pools:
+        windows = 1 if plan.tiling is None else len(plan.tiling)
+        local = plan.tiling.tokens if plan.reduction is None else len(plan.reduction)
+        shared = plan.global_reduction
+        return windows * local + (len(shared) if shared else 0)
+    sources = plan_layout(plan, torch.device("cpu")).sources
+    return plan.grid[0] * plan.grid[1] if sources is None else len(sources)

@@ -1,0 +1,91 @@
+"""The estimated arithmetic is what PyTorch counts."""
+
+import pytest
+import torch
+from ldm.modules.attention import CrossAttention
+from torch.utils.flop_counter import FlopCounterMode
+
+import slothful
+from slothful import Moment, Settings
+from slothful.settings import METHODS
+from standalone.odd_sizes import resized_skips
+from tests.unets import inputs, make_unet
+
+STRONG = dict(
+    in_slothful=9, out_slothful=12, in_depth_decay=0.5, out_depth_decay=0.5, keep_middle=False,
+    base_tile_size=16, peak_tile_size=16, tile_size=16, tiling_max_depth=3,
+)  # fmt: skip
+CHANGES = {
+    "kept": {},
+    "pooled": dict(in_k_blend=1, in_v_blend=1, out_k_blend=1, out_v_blend=1),
+    "apart": dict(in_k_blend=0, in_v_blend=0.5, out_v_blend=1),
+    "smooth": dict(rounding="smooth"),
+    "shifted": dict(tile_shift="alternating"),
+    "lines": dict(in_mode="1D_AVG", out_mode="1D_MAX"),
+}
+
+
+def matrix_products(self, x, context=None, mask=None, **kwargs):
+    """Attention in products that every version of the counter knows."""
+    context = x if context is None else context
+    heads = [
+        t.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        for t in (self.to_q(x), self.to_k(context), self.to_v(context))
+    ]
+    scores = torch.softmax(heads[0] @ heads[1].transpose(2, 3) * self.scale, dim=-1)
+    return self.to_out((scores @ heads[2]).transpose(1, 2).flatten(2))
+
+
+def counted(unet, width, height):
+    """(operations of self-attention, of the whole U-Net) in one call with a prompt of 77 tokens."""
+    latent, timesteps, keywords = inputs(unet, batch=1)
+    context = torch.randn(1, 77, 24, generator=torch.Generator().manual_seed(0))
+    several = isinstance(keywords["context"], list)
+    keywords["context"] = [context] * 3 if several else context
+    latent = torch.zeros(1, 4, height // 8, width // 8)
+    with FlopCounterMode(display=False, depth=None) as counter, resized_skips():
+        unet(latent, timesteps, **keywords)
+    by_module = counter.get_flop_counts()
+    own = [sum(c.values()) for name, c in by_module.items() if name.endswith("attn1")]
+    return sum(own), counter.get_total_flops()
+
+
+@pytest.mark.parametrize("size", [(384, 256), (328, 264)], ids=lambda s: f"{s[0]}x{s[1]}")
+@pytest.mark.parametrize("layout", ["sd1", "sd2", "sdxl"])
+def test_without_settings_it_is_what_a_call_costs(layout, size, monkeypatch):
+    monkeypatch.setattr(CrossAttention, "forward", matrix_products)
+    unet = make_unet(layout)
+    cost = slothful.estimate(Settings(), slothful.shape_of(unet), *size, [Moment(600, 0.4)])
+    attention, total = counted(unet, *size)
+    assert cost.attention == pytest.approx(attention, rel=0.001)
+    assert cost.attention + cost.rest == pytest.approx(total, rel=0.05)
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("layout", ["sd1", "sd2", "sdxl"])
+def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
+    monkeypatch.setattr(CrossAttention, "forward", matrix_products)
+    unet = make_unet(layout)
+    settings = Settings(method=method, **{**STRONG, **changes})
+    timestep = 600.0  # the timestep of `inputs`
+    moment = Moment(timestep, slothful.schedule.noise_level_time(timestep))
+    cost = slothful.estimate(settings, slothful.shape_of(unet), 384, 256, [moment])
+    _, before = counted(unet, 384, 256)
+    with slothful.applied(unet, settings):
+        attention, total = counted(unet, 384, 256)
+    assert total < before
+    assert cost.attention_left == pytest.approx(attention, rel=0.05)
+    assert cost.total_share == pytest.approx(total / before, rel=0.05)
+
+
+def test_several_moments_are_added_up(sd1_unet):
+    shape = slothful.shape_of(sd1_unet)
+    moments = [
+        Moment(t, slothful.schedule.noise_level_time(t), i) for i, t in enumerate((900, 600, 20))
+    ]
+    together = slothful.estimate(Settings(**STRONG), shape, 512, 512, moments)
+    alone = [slothful.estimate(Settings(**STRONG), shape, 512, 512, [m]) for m in moments]
+    assert together.attention_left == pytest.approx(sum(cost.attention_left for cost in alone))
+    assert together.rest == pytest.approx(sum(cost.rest for cost in alone))
+    assert min(cost.attention_share for cost in alone) == alone[1].attention_share  # the peak
