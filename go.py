@@ -2,6 +2,7 @@
 
     python go.py demo    writes a grid of pictures with every method, and a table of their times
     python go.py test    checks the style and runs all tests (further arguments go to pytest)
+    python go.py speed   times every method and its peers on full-size U-Nets
 
 Inside a virtual environment packages are installed there; otherwise into .venv beside this file.
 """
@@ -20,12 +21,14 @@ ROOT = Path(__file__).resolve().parent
 REQUIREMENTS = ROOT / "requirements"
 TORCH = "torch==2.13.0"
 """Installed where no torch is; any torch from 2.0 on serves."""
+EXTRA = {"demo": [], "test": ["test.txt"], "speed": ["benchmarks.txt"]}
+"""The commands, and the requirements that each has besides the host's."""
 
 
 def main() -> int:
     """Run one command; its exit status."""
     command, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
-    if command not in ("demo", "test"):
+    if command not in EXTRA:
         print(__doc__)
         return 2
     if sys.version_info < (3, 10):  # noqa: UP036 (this file is what tells so)
@@ -33,10 +36,12 @@ def main() -> int:
         return 2
     if sys.prefix == sys.base_prefix:
         return _again_in_environment(ROOT / ".venv")
-    _set_up(["host.txt"] + (["test.txt"] if command == "test" else []))
+    _set_up(["host.txt", *EXTRA[command]])
     os.chdir(ROOT)
     if command == "demo":
         return _run("-m", "standalone", "grid", *arguments)
+    if command == "speed":
+        return _run("-m", "benchmarks.speed", *arguments)
     style = [_run("-m", "ruff", "check", "."), _run("-m", "ruff", "format", "--check", ".")]
     return _run("-m", "pytest", *arguments) or max(style)
 

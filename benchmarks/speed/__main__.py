@@ -4,7 +4,7 @@ python -m benchmarks.speed                      SD1.5 at 512 and 1024 pixels
 python -m benchmarks.speed --model sdxl --size 1024 --batch 2
 python -m benchmarks.speed --quick --json       a narrow U-Net, within a minute
 
-Writes a table to the console and speed.csv (and speed.png) to --out. Speed-up is the time without
+Writes a table to the console and speed.csv and speed.png to --out. Speed-up is the time without
 a patch over the time with it; share is the part of the removable time that was removed, where the
 floor is self-attention without attention, to_out(to_q(x)).
 """
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import dataclasses
 import functools
 import json
 import sys
@@ -27,7 +25,8 @@ import slothful
 from benchmarks.speed import peers
 from benchmarks.speed.attention import BACKENDS
 from benchmarks.speed.models import FAMILIES, make_inputs, make_unet
-from benchmarks.speed.timing import FLOOR, NONE, Row, Variant, measure, rows
+from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
+from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
 from slothful import Moment, Settings
 from slothful.schedule import TRAIN_STEPS
 from slothful.settings import METHODS
@@ -53,10 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
             results += _run(args, unet, model, width, height, settings)
         del unet
     if args.json:
-        print(json.dumps(_summary(results)))
+        print(json.dumps(summary(results)))
         return 0
     args.out.mkdir(parents=True, exist_ok=True)
-    _write_csv(results, args.out / "speed.csv")
+    write_csv(results, args.out / "speed.csv")
+    draw_plot(results, args.out / "speed.png")
+    print(f"\n{args.out / 'speed.csv'}\n{args.out / 'speed.png'}")
     return 0
 
 
@@ -114,24 +115,6 @@ def _ours(unet, settings):
     return slothful.applied(unet, settings)
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """A row with the conditions under which it was measured."""
-
-    model: str
-    width: int
-    height: int
-    batch: int
-    device: str
-    dtype: str
-    backend: str
-    row: Row
-
-    def as_dict(self) -> dict:
-        flat = dataclasses.asdict(self)
-        return {**flat, **flat.pop("row")}
-
-
 def _run(args, unet, model, width, height, settings) -> list[Result]:
     time = settings.peak_time
     moment = Moment(TRAIN_STEPS * (1 - time), time)
@@ -142,50 +125,12 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
         tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json) as bar,
     ):
         table = rows(measure(unet, inputs, chosen, args.rounds, bar.update))
-    conditions = (model, width, height, args.batch, args.device, args.dtype, args.backend)
+    conditions = Conditions(
+        model, width, height, args.batch, args.device, args.dtype, args.backend, args.rounds
+    )
     if not args.json:
-        print(f"\n{model} at {width}x{height}, batch {args.batch}, {args.device} {args.dtype}, "
-              f"{args.backend}, {args.rounds} rounds\n\n{as_table(table)}")  # fmt: skip
-    return [Result(*conditions, row) for row in table]
-
-
-def as_table(table: list[Row]) -> str:
-    """Markdown."""
-    lines = [
-        "| variant | time, s | spread | speed-up | share of removable time | peak memory, MiB |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in table:
-        memory = f"{row.peak_memory / 2**20:.0f}" if row.peak_memory else "-"
-        lines.append(
-            f"| {row.variant} | {row.seconds:.4g} | {row.spread:.1%} | {row.speedup:.3f} "
-            f"| {row.share:.1%} | {memory} |"
-        )
-    return "\n".join(lines)
-
-
-def _summary(results: list[Result]) -> dict:
-    return {
-        "model": results[0].model,
-        "size": f"{results[0].width}x{results[0].height}",
-        "variants": {
-            r.row.variant: {
-                "seconds": round(r.row.seconds, 4),
-                "speedup": round(r.row.speedup, 4),
-                "share": round(r.row.share, 4),
-            }
-            for r in results
-        },
-    }
-
-
-def _write_csv(results: list[Result], path: Path) -> None:
-    lines = [result.as_dict() for result in results]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
-    print(f"\n{path}")
+        print(f"\n{conditions}\n\n{as_table(table)}", flush=True)
+    return [(conditions, row) for row in table]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 
-import tomesd
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -34,6 +33,7 @@ def floor(unet: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def merged_tokens(unet: nn.Module, ratio: float = 0.5) -> Iterator[None]:
     """Token Merging for Stable Diffusion (Bolya and Hoffman, 2023), the package's own patch."""
+    import tomesd
 
     class _Wrapper(nn.Module):
         def __init__(self) -> None:

@@ -1,0 +1,71 @@
+"""The benchmark compares what it says: its textbook forms compute what ours compute."""
+
+import pytest
+import torch
+
+import slothful
+from benchmarks.speed import peers
+from benchmarks.speed.report import as_table
+from benchmarks.speed.timing import FLOOR, NONE, Timing, rows
+from slothful import Moment, Settings
+from slothful.settings import METHODS
+from tests.unets import make_unet, module_state, run
+
+SIZE = dict(height=64, width=96)  # tokens; large enough for default tiles at two levels
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return make_unet("sd1")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_textbook_forms_give_what_ours_give(unet, method):
+    settings = Settings(method=method)
+    before, plain = module_state(unet), run(unet, batch=1, **SIZE)
+    with peers.textbook(unet, settings, Moment(600.0, 0.4)):
+        expected = run(unet, batch=1, **SIZE)
+    assert module_state(unet) == before
+    with slothful.applied(unet, settings):
+        result = run(unet, batch=1, **SIZE)
+    assert (result - plain).abs().max() > 1e-3
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_plain_tiles_are_near_sighted_tiles_without_global_keys(unet):
+    settings = Settings(method="Near-sighted Tile", global_ratio=0, tile_size=32)
+    with peers.plain_tiles(unet, tile_size=32, max_depth=2):
+        expected = run(unet, batch=1, **SIZE)
+    with slothful.applied(unet, settings):
+        result = run(unet, batch=1, **SIZE)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_downsampled_keys_are_a_constant_stride(unet):
+    """A strength of 4 is a stride of 2 by 2; the deeper levels are left out by their weights."""
+    settings = Settings(
+        in_slothful=4, out_slothful=4, in_depth_decay=0, out_depth_decay=0, time_decay=0,
+        block_weights=dict.fromkeys(["IN07", "IN08", "OUT03", "OUT04", "OUT05"], 0),
+    )  # fmt: skip
+    with peers.downsampled_keys(unet, factor=2, max_depth=2):
+        expected = run(unet, batch=1, **SIZE)
+    with slothful.applied(unet, settings):
+        result = run(unet, batch=1, **SIZE)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_floor_keeps_the_queries_projections(unet):
+    with peers.floor(unet):
+        attention = unet.input_blocks[1][1].transformer_blocks[0].attn1
+        x = torch.randn(2, 6, attention.to_q.in_features)
+        run(unet, batch=1)  # tells every attention its grid
+        assert torch.equal(attention(x), attention.to_out(attention.to_q(x)))
+
+
+def test_the_share_is_of_the_time_between_no_patch_and_the_floor():
+    timings = {NONE: (4.0, 4.2, 3.9), FLOOR: (2.0, 2.0, 2.1), "x": (2.5, 2.4, 9.0)}
+    table = {row.variant: row for row in rows({n: Timing(t) for n, t in timings.items()})}
+    assert table["x"].speedup == pytest.approx(4.0 / 2.5)
+    assert table["x"].share == pytest.approx((4.0 - 2.5) / (4.0 - 2.0))
+    assert (table[NONE].share, table[FLOOR].share) == (0, 1)
+    assert "| x | 2.5 |" in as_table(list(table.values()))
