@@ -8,14 +8,12 @@ not in it, so time follows it loosely on small pictures and closely on large one
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Sequence
 
-import torch
 from torch import nn
 
-from slothful.layout import plan_layout
-from slothful.plan import SitePlan, plan_site
+from slothful.arithmetic import attention_operations
+from slothful.plan import plan_site
 from slothful.schedule import Moment
 from slothful.settings import Settings
 from slothful.sites import LATENT_FACTOR, Site, blocks_with_levels, find_sites
@@ -120,13 +118,13 @@ def estimate(
     attention = attention_left = 0.0
     for site, channels, inner, layers in shape.sites:
         grid = grids[site.level]
-        full = layers * _attention(None, grid, channels, inner)
+        full = layers * attention_operations(None, grid, channels, inner)
         attention += full * len(moments)
         for moment in moments:
             plan = plan_site(settings, moment, site, grid)
-            attention_left += (
-                full if plan is None else layers * _attention(plan, grid, channels, inner)
-            )
+            if plan and settings.only_where_it_pays and not pays(plan, channels):
+                plan = None
+            attention_left += layers * attention_operations(plan, grid, channels, inner)
     return Cost(attention, attention_left, rest * len(moments))
 
 
@@ -136,24 +134,3 @@ def _grid(width: int, height: int, level: int) -> tuple[int, int]:
     while level > 1:
         size, level = tuple((length + 1) // 2 for length in size), level // 2
     return size
-
-
-@functools.lru_cache(maxsize=4096)
-def _attention(plan: SitePlan | None, grid: tuple[int, int], channels: int, inner: int) -> float:
-    """Operations of one attn1: four projections, scores and the sum of values."""
-    tokens = grid[0] * grid[1]
-    queries, keys, projected = tokens, tokens, tokens
-    if plan is not None:
-        queries, keys, projected = plan.query_count, plan.key_count, _projected(plan)
-    return 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
-
-
-def _projected(plan: SitePlan) -> int:
-    """Tokens that become keys: each once, however many windows see it."""
-    if plan.pools:
-        windows = 1 if plan.tiling is None else len(plan.tiling)
-        local = plan.tiling.tokens if plan.reduction is None else len(plan.reduction)
-        shared = plan.global_reduction
-        return windows * local + (len(shared) if shared else 0)
-    sources = plan_layout(plan, torch.device("cpu")).sources
-    return plan.grid[0] * plan.grid[1] if sources is None else len(sources)

