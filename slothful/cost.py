@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from slothful.arithmetic import attention_operations
+from slothful.arithmetic import attention_operations, pays
 from slothful.plan import plan_site
 from slothful.schedule import Moment
 from slothful.settings import Settings
