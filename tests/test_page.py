@@ -1,0 +1,141 @@
+"""The page's components, built with the webui's gradio, and what their buttons do."""
+
+import pytest
+
+from slothful import FAMILY_SITES, Settings
+from slothful_webui import page
+from slothful_webui.controls import CONTROLS, values_of
+from slothful_webui.presets import SHIPPED, PresetFolders
+from standalone.runner import load_script_class
+
+gradio = pytest.importorskip("gradio", reason="the page's tests need gradio")
+
+
+class Page:
+    """The accordion of one tab, and its events without a server."""
+
+    def __init__(self, presets, sites=None):
+        self.sites = sites
+        with gradio.Blocks() as self.blocks:
+            self.controls = page.build_controls(
+                lambda name: f"test_{name}", presets, lambda: self.sites
+            )
+        self.by_id = {
+            block.elem_id: block for block in self.blocks.blocks.values() if block.elem_id
+        }
+        self.values = {c.name: component.value for c, component in zip(CONTROLS, self.controls)}
+
+    def fire(self, name, event="click", **inputs):
+        """What an event of the component `name` answers, by the outputs' elem_id or label."""
+        source = self.by_id[f"test_{name}"]
+        index, dependency = next(
+            (index, dependency)
+            for index, dependency in enumerate(self.blocks.dependencies)
+            if source._id in dependency["targets"] and dependency["trigger"] == event
+        )
+        by_id = {block._id: name for name, block in self.by_id.items()}
+        values = {**self.values, **inputs}
+        given = [values[by_id[i].removeprefix("test_")] for i in dependency["inputs"]]
+        answer = self.blocks.fns[index].fn(*given)
+        answers = [answer] if len(dependency["outputs"]) == 1 else answer
+        names = [
+            by_id.get(i, getattr(self.blocks.blocks[i], "label", i)).removeprefix("test_")
+            for i in dependency["outputs"]
+        ]
+        return dict(zip(names, answers))
+
+
+@pytest.fixture
+def presets(tmp_path):
+    return PresetFolders([SHIPPED, tmp_path / "own"])
+
+
+@pytest.fixture
+def built(presets):
+    return Page(presets)
+
+
+def test_each_component_is_what_its_parameter_declares(built):
+    for control, component in zip(CONTROLS, built.controls, strict=True):
+        parameter = control.parameter
+        assert component.label == control.label
+        assert component.value == control.default
+        assert component.elem_id == f"test_{control.name}"
+        if parameter.kind in ("int", "float", "weights"):
+            limits = (component.minimum, component.maximum, component.step)
+            assert limits == (parameter.minimum, parameter.maximum, parameter.step)
+            # the webui casts what is pasted to this type
+            assert type(component.value) is float
+        if parameter.kind == "choice":
+            assert component.choices == list(parameter.choices)
+        if not control.is_site:
+            assert component.info == parameter.help
+
+
+def test_labels_are_unique_because_the_webui_keeps_defaults_by_label(built):
+    labels = [component.label for component in built.controls]
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize("method", Settings.parameter("method").choices)
+def test_what_the_method_does_not_use_is_hidden(built, method):
+    answers = built.fire("method", "change", method=method)
+    for control in CONTROLS:
+        if not control.is_site and control.parameter.methods:
+            assert answers[control.name]["visible"] == (method in control.parameter.methods)
+    assert answers["Tiles"]["visible"] == (method != "Slothful Attention")
+    assert answers["Input blocks"]["visible"] == (method != "Near-sighted Tile")
+
+
+@pytest.mark.parametrize("family", [None, *FAMILY_SITES])
+def test_the_blocks_shown_are_those_of_the_loaded_model(built, family):
+    built.sites = None if family is None else FAMILY_SITES[family]
+    answers = built.fire("refresh")
+    shown = [c.name for c in CONTROLS if c.is_site and answers[c.name]["visible"]]
+    assert shown == list(FAMILY_SITES[family or "SD1, SD2"])
+
+
+def test_a_model_without_sites_shows_no_blocks(built):
+    built.sites = []
+    answers = built.fire("refresh")
+    assert not any(answers[c.name]["visible"] for c in CONTROLS if c.is_site)
+
+
+def test_presets_are_loaded_reset_and_saved(built, presets):
+    soft = presets.load("soft").settings
+    assert list(built.fire("preset_load", preset="soft").values()) == values_of(soft)
+    assert list(built.fire("preset_reset").values()) == values_of(Settings())
+    built.fire("preset_save", preset=" mine ", OUT09=0.5, peak_time=0.1)
+    expected = Settings(peak_time=0.1, block_weights={"OUT09": 0.5})
+    assert presets.load("mine").settings == expected
+
+
+@pytest.mark.parametrize(
+    ("button", "values", "message"),
+    [
+        ("preset_load", {"preset": "nothing"}, "there is no preset 'nothing'"),
+        ("preset_load", {"preset": None}, "a preset's name has 1 to 64"),
+        ("preset_save", {"preset": "../up"}, "a preset's name has 1 to 64"),
+        ("preset_save", {"preset": "x", "peak_time": 7}, "peak_time must be between 0 and 1"),
+    ],
+)
+def test_what_goes_wrong_is_a_notice(built, button, values, message):
+    with pytest.raises(gradio.Error) as error:
+        built.fire(button, **values)
+    assert message in error.value.message
+
+
+def test_the_scripts_page_returns_its_arguments_and_pastes_into_them(monkeypatch, tmp_path):
+    script = load_script_class()()
+    from modules import paths
+
+    monkeypatch.setattr(paths, "data_path", str(tmp_path))
+    with gradio.Blocks():
+        components = script.ui(False)
+    assert len(components) == 1 + len(CONTROLS)
+    assert [component for component, _ in script.infotext_fields] == components
+    text = {"Slothful Attention": "v1; peak_time=0.25; block_weights=M00=0.5"}
+    pasted = dict(zip(["enabled", *(c.name for c in CONTROLS)],
+                      [target(text) for _, target in script.infotext_fields]))  # fmt: skip
+    assert (pasted["enabled"], pasted["peak_time"], pasted["M00"]) == (True, 0.25, 0.5)
+    assert script.paste_field_names == ["Slothful Attention"]
