@@ -29,6 +29,12 @@ FLAGS = [
 NEEDS_WEBUI = pytest.mark.skipif(
     "WEBUI_DIR" not in os.environ, reason="WEBUI_DIR names no installation of the webui"
 )
+SETTINGS = {
+    "show_progress_type": "Approx cheap",  # the default downloads a model for SDXL
+    # what the tests override: the webui restores only what its settings file holds
+    "token_merging_ratio": 0.0, "hypertile_enable_unet": False, "hypertile_max_depth_unet": 3,
+    "skip_early_cond": 0.0, "batch_cond_uncond": True, "slothful_console": "problems",
+}  # fmt: skip
 SLOTHFUL = [{"time_decay": 0, "in_slothful": 9, "out_slothful": 9}]
 TILES = [{"method": "Near-sighted Tile", "tile_size": 16}]
 BOTH = [{"method": "Near-sighted Attention", "base_tile_size": 16, "peak_tile_size": 16}]
@@ -44,8 +50,7 @@ class Webui:
         (folder / "extensions").mkdir(parents=True)
         (folder / "extensions" / "slothful-attention").symlink_to(ROOT)
         (folder / "extensions" / "probe").symlink_to(ROOT / "tests" / "webui_probe")
-        # the default preview downloads a model for SDXL
-        (folder / "config.json").write_text('{"show_progress_type": "Approx cheap"}')
+        (folder / "config.json").write_text(json.dumps(SETTINGS))
         self.folder = folder
         self.port = _free_port()
         self.log = folder / "log.txt"
