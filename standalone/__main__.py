@@ -57,7 +57,7 @@ def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
     add("--negative-prompt", default="")
     add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
     add("--seed", type=int, default=1)
-    add("--size", default="384x384" if name == "grid" else "256x256", help="WIDTHxHEIGHT, pixels")
+    add("--size", default="256x256", help="WIDTHxHEIGHT, pixels")
     add("--steps", type=int, default=20)
     add("--cfg-scale", type=float, default=5.0)
     add("--sampler", default="Euler", help=", ".join(SAMPLERS))
@@ -68,8 +68,10 @@ def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
         add("--image", type=Path, required=True)
         add("--denoising-strength", type=float, default=0.7)
     else:
-        add("--hires", type=float, default=1.0, help="scale of a second, larger pass")
-        add("--denoising-strength", type=float, default=0.7, help="of the hires pass")
+        # the small model knows 256x256; the grid's second pass is large enough for tiles
+        hires, strength = (1.5, 0.5) if name == "grid" else (1.0, 0.7)
+        add("--hires", type=float, default=hires, help="scale of a second, larger pass")
+        add("--denoising-strength", type=float, default=strength, help="of the hires pass")
 
 
 def _add_settings(command: argparse.ArgumentParser, name: str) -> None:

@@ -56,7 +56,9 @@ def install_extra_networks(webui: Path) -> None:
     for folder in ("Lora", "hypernetworks"):
         (webui / "models" / folder).mkdir()
     save_file(weights, webui / "models" / "Lora" / "probe.safetensors")
-    torch.save(hypernetwork, webui / "models" / "hypernetworks" / "probe.pt")
+    # the old format: the webui refuses what newer versions of torch put into theirs
+    path = webui / "models" / "hypernetworks" / "probe.pt"
+    torch.save(hypernetwork, path, _use_new_zipfile_serialization=False)
 
 
 def install_families(webui: Path) -> None:
