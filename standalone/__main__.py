@@ -56,7 +56,7 @@ def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
     add("--prompt", default=DEFAULT_PROMPT)
     add("--negative-prompt", default="")
     add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
-    add("--seed", type=int, default=1)
+    add("--seed", type=int, default=7)
     add("--size", default="256x256", help="WIDTHxHEIGHT, pixels")
     add("--steps", type=int, default=20)
     add("--cfg-scale", type=float, default=5.0)
