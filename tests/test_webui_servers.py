@@ -1,0 +1,80 @@
+"""What needs a server of its own: other ways to hold the model, and reloading the scripts."""
+
+import numpy as np
+import pytest
+
+from slothful import Settings
+from slothful_webui.infotext import write_infotext
+from standalone.checkpoint import SMALL
+from standalone.model.install_into_webui import install
+from tests.browser import NEEDS_CHROMIUM, opened
+from tests.webui import BOTH, NEEDS_WEBUI, Webui
+
+pytestmark = NEEDS_WEBUI
+
+REQUEST = (
+    "a red circle on a blue background\n"
+    "Steps: 3, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 256x256"
+)
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """Starts servers with flags of their own, and stops them."""
+    servers = []
+
+    def start(*flags):
+        folder = tmp_path / f"webui{len(servers)}"
+        (folder / "models" / "Stable-diffusion").mkdir(parents=True)
+        install(folder, SMALL)
+        servers.append(Webui(folder, flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.mark.parametrize("flag", ["--medvram", "--lowvram"])
+def test_memory_saving_gives_the_same_pictures(webui, own_server, flag):
+    server = own_server(flag)
+    for args in (None, BOTH):
+        expected = webui.generate(args)[0][0].astype(int)
+        assert np.abs(server.generate(args)[0][0] - expected).max() <= 2
+    hooks = server.hooks()  # its own hooks move the model's parts
+    server.generate(BOTH)
+    assert server.hooks() == hooks
+
+
+def test_weights_stored_in_8_bits(own_server):
+    server = own_server()
+    status, _ = server.post("/sdapi/v1/options", {"fp8_storage": "Enable"})
+    assert status == 200
+    off = server.generate()[0][0]
+    said = len(server.log.read_text())
+    changed = server.generate(BOTH)[0][0]
+    assert not np.array_equal(changed, off)
+    assert "left alone" not in server.log.read_text()[said:]
+    assert server.hooks() == 0
+    assert np.array_equal(server.generate()[0][0], off)
+
+
+@NEEDS_CHROMIUM
+def test_after_reload_of_the_script_bodies_the_page_still_works(own_server):
+    """The webui then calls the old scripts' callbacks and the new ones'."""
+    server = own_server()
+    off = server.generate()[0][0]
+    settings = Settings.from_mapping(BOTH[0])
+    with opened(server.port) as page:
+        page.paste(f"{REQUEST}, Slothful Attention: {write_infotext(settings)}")
+        page.wait_until(lambda: page.enabled)
+        before = page.generate()
+        page.go_to("Settings")
+        page.page.locator("#settings .tab-nav button", has_text="Actions").click()
+        page.page.locator("#settings_reload_script_bodies").click()
+        page.page.wait_for_timeout(3000)
+        page.go_to("txt2img")
+        assert np.array_equal(page.generate(), before)
+        page.enable(False)
+        assert np.array_equal(page.generate(), off)
+    assert server.hooks() == 0
