@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 when the input was wrong, after one line that says what."""
     args = _parser().parse_args(arguments)
     if args.quick:
-        args.model, args.size, args.rounds, args.batch = ["narrow"], ["768x768"], 3, 1
+        args.model, args.size, args.rounds, args.batch = ["narrow"], ["768x768"], 2, 1
     try:
         settings = Settings.from_mapping(json.loads(args.settings))
         sizes = [_read_size(text) for text in args.size]
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", choices=list(DTYPES), default="fp16" if cuda else "fp32")
     add("--backend", choices=list(BACKENDS), default="sdpa", help="how attention is computed")
     add("--rounds", type=int, default=5)
+    add("--only", nargs="+", metavar="TEXT", help="only variants whose names hold one of these")
     add("--settings", default="{}", metavar="JSON", help="changes to the default settings")
     add("--out", type=Path, default=Path("outputs/speed"))
     add("--quick", action="store_true", help="a narrow U-Net at 768x768")
@@ -120,6 +121,9 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
     moment = Moment(TRAIN_STEPS * (1 - time), time)
     inputs = make_inputs(unet, width, height, args.batch, moment.timestep)
     chosen = variants(settings, moment)
+    if args.only:
+        wanted = (NONE, FLOOR, *args.only)
+        chosen = {name: v for name, v in chosen.items() if any(text in name for text in wanted)}
     with (
         BACKENDS[args.backend](),
         tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json) as bar,

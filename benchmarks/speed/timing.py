@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -58,14 +59,15 @@ def measure(
 ) -> dict[str, Timing]:
     """Time one call of the U-Net under each variant, `rounds` times in turn, after a warm-up.
 
-    The variants take turns, and each round begins with another one, so that a machine that is
-    slower for a while is slower for all.
+    The variants take turns in an order that changes from round to round, so that neither a machine
+    that is slower for a while nor the memory that another variant leaves behind favours one.
     """
     names = list(variants)
+    order = random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     memory: dict[str, int | None] = dict.fromkeys(names)
     for turn in range(rounds + 1):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for name in order.sample(names, len(names)):
             with variants[name](unet):
                 elapsed, memory[name] = _call(unet, inputs)
             if turn:  # the first round warms up
