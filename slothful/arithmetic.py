@@ -9,10 +9,10 @@ import torch
 from slothful.layout import plan_layout
 from slothful.plan import SitePlan
 
-FIXED = 2e7
+FIXED = 5e6
 """Operations that could be done in the time that the hooks of one attention take."""
 
-PER_VALUE = 5.0
+PER_VALUE = 46.0
 """Operations that could be done in the time in which one value is moved."""
 
 
