@@ -90,8 +90,12 @@ def plan_site(
     window = tiling.rows.size, tiling.columns.size
     local = _reduce(settings, site, window, strength) if strength > 1 else None
     ratio = _scheduled(settings, moment, "global_ratio")
-    thinned = _reduce(settings, site, grid, strength, len(tiling) / ratio) if ratio > 0 else None
-    return SitePlan(grid, strength, local, tiling, thinned)
+    if ratio == 0:
+        return SitePlan(grid, strength, local, tiling)
+    # at least one token of the grid is kept, however small the ratio
+    thinning = min(len(tiling) / ratio, grid[0] * grid[1])
+    shared = _reduce(settings, site, grid, strength, thinning)
+    return SitePlan(grid, strength, local, tiling, shared)
 
 
 def _reduce(

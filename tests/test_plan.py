@@ -65,3 +65,10 @@ def _some_values(parameter):
     generator = random.Random(parameter.name)
     values = [generator.uniform(parameter.minimum, parameter.maximum) for _ in range(5)]
     return [round(value) for value in values] if parameter.kind == "int" else values
+
+
+@pytest.mark.parametrize("rounding", ["stride", "smooth"])
+def test_the_smallest_global_ratio_keeps_one_key_of_the_whole_picture(sites, rounding):
+    settings = Settings(method="Near-sighted Tile", global_ratio=5e-324, rounding=rounding)
+    plan = plan_site(settings, Moment(600.0, 0.4), sites[0], (64, 64))
+    assert len(plan.global_reduction) == 1
