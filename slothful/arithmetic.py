@@ -7,7 +7,10 @@ import functools
 import torch
 
 from slothful.layout import plan_layout
-from slothful.plan import SitePlan
+from slothful.plan import SitePlan, plan_site
+from slothful.schedule import Moment
+from slothful.settings import Settings
+from slothful.sites import Site
 
 FIXED = 5e6
 """Operations that could be done in the time that the hooks of one attention take."""
@@ -33,6 +36,12 @@ def attention_operations(
     return 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
 
 
+def saved_operations(plan: SitePlan, channels: int) -> float:
+    """Operations that a plan saves at tokens of so many channels, for one row of the batch."""
+    full = attention_operations(None, plan.grid, channels, channels)
+    return full - attention_operations(plan, plan.grid, channels, channels)
+
+
 def moved_values(plan: SitePlan, channels: int) -> int:
     """Values that a plan copies besides the attention itself, for one row of the batch."""
     sources = plan.grid[0] * plan.grid[1] if plan.pools else _projected_tokens(plan)
@@ -49,9 +58,17 @@ def pays(plan: SitePlan, channels: int) -> bool:
     Does not look at the batch or the device, so that a picture does not depend on them. The
     constants are fitted by `benchmarks.speed.calibrate`, on a CPU.
     """
-    full = attention_operations(None, plan.grid, channels, channels)
-    saved = full - attention_operations(plan, plan.grid, channels, channels)
-    return saved > FIXED + PER_VALUE * moved_values(plan, channels)
+    return saved_operations(plan, channels) > FIXED + PER_VALUE * moved_values(plan, channels)
+
+
+def plan_where_it_pays(
+    settings: Settings, moment: Moment, site: Site, grid: tuple[int, int]
+) -> SitePlan | None:
+    """`plan_site`, and None too where the settings ask that a plan pays and it does not."""
+    plan = plan_site(settings, moment, site, grid)
+    if plan is None or not settings.only_where_it_pays:
+        return plan
+    return plan if pays(plan, site.attentions[0].to_q.in_features) else None
 
 
 def _projected_tokens(plan: SitePlan) -> int:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from slothful.arithmetic import attention_operations, pays
-from slothful.plan import plan_site
+from slothful.arithmetic import attention_operations, plan_where_it_pays
 from slothful.schedule import Moment
 from slothful.settings import Settings
 from slothful.sites import LATENT_FACTOR, Site, blocks_with_levels, find_sites
@@ -121,9 +120,7 @@ def estimate(
         full = layers * attention_operations(None, grid, channels, inner)
         attention += full * len(moments)
         for moment in moments:
-            plan = plan_site(settings, moment, site, grid)
-            if plan and settings.only_where_it_pays and not pays(plan, channels):
-                plan = None
+            plan = plan_where_it_pays(settings, moment, site, grid)
             attention_left += layers * attention_operations(plan, grid, channels, inner)
     return Cost(attention, attention_left, rest * len(moments))
 

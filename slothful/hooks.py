@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from slothful.arithmetic import pays
+from slothful.arithmetic import plan_where_it_pays
 from slothful.layout import Layout, deal_keys, join_answers, key_sources, plan_layout, split_queries
-from slothful.plan import SitePlan, plan_site
+from slothful.plan import SitePlan
 from slothful.schedule import Moment, PassClock, noise_level_time
 from slothful.settings import Settings
 from slothful.sites import LATENT_FACTOR, Site, find_sites
@@ -115,10 +115,7 @@ class Application:
         feature_map = args[0] if args else kwargs["x"]
         grid = tuple(feature_map.shape[-2:])
         acts = _OWNERS.get(self.unet) is self and self._in_chosen_pass and not self._too_small
-        plan = plan_site(self.settings, self.moment, site, grid) if acts else None
-        if plan is not None and self.settings.only_where_it_pays:
-            channels = site.attentions[0].to_q.in_features
-            plan = plan if pays(plan, channels) else None
+        plan = plan_where_it_pays(self.settings, self.moment, site, grid) if acts else None
         self.plans[site.name] = plan
 
     @property

@@ -79,7 +79,7 @@ def _fill_group(
     gr.Markdown(sites[0].parameter.help)
     for start, heading in SITE_ROWS.items():
         gr.Markdown(f"**{heading}**")
-        with gr.Row(elem_classes=["slothful-sites"]):
+        with gr.Row():
             for control in (c for c in sites if c.name.rstrip("0123456789") == start):
                 components[control.name] = _component(gr, control, elem_id(control.name))
 

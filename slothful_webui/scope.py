@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import slothful
+from slothful_webui.infotext import write_infotext
 from slothful_webui.schedule import pass_clock
 
 TITLE = "Slothful Attention"
@@ -38,6 +39,7 @@ class SamplingScope:
         self._application = application = slothful.Application(self._settings, _hypertile_acts)
         self._begun = False
         self._open.append(self)
+        logger.info("%s: %s", TITLE, write_infotext(self._settings))
         try:
             self._follow()
             yield

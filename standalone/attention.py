@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -48,8 +48,15 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torc
 @contextlib.contextmanager
 def sdpa_attention() -> Iterator[None]:
     """While the context lasts, every CrossAttention computes with `sdpa_forward`."""
+    with attention_by(sdpa_forward):
+        yield
+
+
+@contextlib.contextmanager
+def attention_by(forward: Callable) -> Iterator[None]:
+    """While the context lasts, `forward` is every CrossAttention's."""
     before = CrossAttention.forward
-    CrossAttention.forward = sdpa_forward
+    CrossAttention.forward = forward
     try:
         yield
     finally:

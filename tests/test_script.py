@@ -1,5 +1,6 @@
 """The script as the webui drives it: arguments, infotext, and how long the hooks live."""
 
+import logging
 import types
 
 import pytest
@@ -171,6 +172,15 @@ def test_sample_is_wrapped_for_one_batch_and_then_its_own_again(sd1_unet):
     assert "sample" not in vars(request)
     assert torch.equal(request.sample(), plain)
     assert module_state(sd1_unet) == before
+
+
+def test_the_settings_are_logged_where_the_console_asks_for_them(sd1_unet, caplog):
+    request = Request(sd1_unet)
+    for level, lines in ((logging.WARNING, 0), (logging.INFO, 1)):
+        with caplog.at_level(level, "slothful_webui"):
+            wrap_sample(request, scope(request))
+            request.sample()
+        assert caplog.text.count(infotext.write_infotext(STRONG)) == lines
 
 
 def test_another_extensions_replacement_of_sample_is_kept(sd1_unet):

@@ -10,7 +10,7 @@ from slothful_webui.controls import CONTROLS, values_of
 from slothful_webui.infotext import write_infotext
 from slothful_webui.presets import SHIPPED, PresetFolders
 from tests.browser import NEEDS_CHROMIUM, opened
-from tests.webui import BOTH, NEEDS_WEBUI, encode
+from tests.webui import BOTH, NEEDS_WEBUI, REQUEST, encode
 
 pytestmark = [NEEDS_WEBUI, NEEDS_CHROMIUM, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -19,10 +19,6 @@ CHANGED = Settings(
     in_mode="1D_MAX", out_slothful=12.5, tile_size=20, passes="hires", min_size=512,
     block_weights={"IN01": 0.5, "M00": 2, "OUT11": 0},
 )  # fmt: skip
-REQUEST = (
-    "a red circle on a blue background\n"
-    "Steps: 3, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 256x256"
-)
 
 
 @pytest.fixture

@@ -8,14 +8,9 @@ from slothful_webui.infotext import write_infotext
 from standalone.checkpoint import SMALL
 from standalone.model.install_into_webui import install
 from tests.browser import NEEDS_CHROMIUM, opened
-from tests.webui import BOTH, NEEDS_WEBUI, Webui
+from tests.webui import BOTH, NEEDS_WEBUI, REQUEST, Webui
 
 pytestmark = NEEDS_WEBUI
-
-REQUEST = (
-    "a red circle on a blue background\n"
-    "Steps: 3, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 256x256"
-)
 
 
 @pytest.fixture

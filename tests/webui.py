@@ -38,6 +38,11 @@ SETTINGS = {
 SLOTHFUL = [{"time_decay": 0, "in_slothful": 9, "out_slothful": 9}]
 TILES = [{"method": "Near-sighted Tile", "tile_size": 16}]
 BOTH = [{"method": "Near-sighted Attention", "base_tile_size": 16, "peak_tile_size": 16}]
+REQUEST = (
+    "a red circle on a blue background\n"
+    "Steps: 3, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 256x256"
+)
+"""The infotext of the tests' usual request."""
 METHODS = {"slothful": SLOTHFUL, "tile": TILES, "both": BOTH}
 
 

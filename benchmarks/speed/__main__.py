@@ -1,7 +1,7 @@
 """Speed of every method and its peers on full-size U-Nets with random weights.
 
 python -m benchmarks.speed                      SD1.5 at 512 and 1024 pixels
-python -m benchmarks.speed --model sdxl --size 1024 --batch 2
+python -m benchmarks.speed --model sdxl --size 1024x1024 --batch 2
 python -m benchmarks.speed --quick --json       a narrow U-Net, within a minute
 
 Writes a table to the console and speed.csv and speed.png to --out. Speed-up is the time without

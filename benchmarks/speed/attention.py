@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-
 import torch
 from einops import rearrange
-from ldm.modules.attention import CrossAttention
 
-from standalone.attention import sdpa_attention
+from standalone.attention import attention_by, sdpa_attention
 
 SLICE_SCORES = 2**25
 """Scores that the sliced form computes at once."""
@@ -38,19 +34,9 @@ def _xformers_forward(self, x, context=None, mask=None, **kwargs):
     return self.to_out(rearrange(answers, "b n h d -> b n (h d)"))
 
 
-@contextlib.contextmanager
-def _using(forward: Callable) -> Iterator[None]:
-    before = CrossAttention.forward
-    CrossAttention.forward = forward
-    try:
-        yield
-    finally:
-        CrossAttention.forward = before
-
-
 BACKENDS = {
     "sdpa": sdpa_attention,
-    "sliced": lambda: _using(_sliced_forward),
-    "xformers": lambda: _using(_xformers_forward),
+    "sliced": lambda: attention_by(_sliced_forward),
+    "xformers": lambda: attention_by(_xformers_forward),
 }
 """By name: PyTorch's fused kernels, slices, and xformers (which must be installed)."""

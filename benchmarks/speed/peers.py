@@ -18,8 +18,6 @@ from slothful import Settings, Site, find_sites
 from slothful.plan import site_strength
 from slothful.schedule import Moment
 
-AttentionForward = Callable[[torch.Tensor, tuple[int, int], Callable], torch.Tensor]
-
 
 @contextlib.contextmanager
 def floor(unet: nn.Module) -> Iterator[None]:
