@@ -65,9 +65,16 @@
             make("line", {class: "slothful-one", x1: from, x2: to, y1: this.y(1), y2: this.y(1)}),
             make("text", {x: from, y: 13, class: faded}, text("{pass} {width}x{height}", {
                 pass: text(pass.name), width: pass.width, height: pass.height})),
-            make("text", {x: from, y: this.height - 4}, text("noise")),
-            make("text", {x: to, y: this.height - 4, "text-anchor": "end"}, text("picture")),
         ];
+        // where there is room beside the mark of the start
+        const room = this.span > 200 ? 0.28 : 0.5;
+        if (begin <= 0.02 || begin > room) {
+            parts.push(make("text", {x: from, y: this.height - 4}, text("noise")));
+        }
+        if (begin < 1 - room) {
+            parts.push(make("text", {x: to, y: this.height - 4, "text-anchor": "end"},
+                text("picture")));
+        }
         if (!pass.acts) {
             parts.push(make("text", {x: to, y: 13, "text-anchor": "end"}, text("left alone")));
         }

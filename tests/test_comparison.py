@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from slothful import Settings, SettingsError
 from slothful_webui.arguments import wants_comparison
 from slothful_webui.controls import CONTROLS, values_of
-from slothful import Settings, SettingsError
 from standalone.checkpoint import SMALL, load
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner

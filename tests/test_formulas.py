@@ -37,10 +37,9 @@ def run_script(program):
     """The value of `answers` after a program that can use the page's formulas."""
     source = SCRIPT.read_text() + program
     if shutil.which("node"):
-        command = ["node", "-e", source + "console.log(JSON.stringify(answers));"]
-        return json.loads(
-            subprocess.run(command, capture_output=True, check=True, text=True).stdout
-        )
+        source += "console.log(JSON.stringify(answers));"
+        run = dict(input=source, capture_output=True, check=True, text=True)
+        return json.loads(subprocess.run(["node", "-"], **run).stdout)
     if CHROMIUM is None:
         pytest.skip("there is neither Node nor Chromium to run the page's formulas")
     from playwright.sync_api import sync_playwright
