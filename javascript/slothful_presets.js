@@ -7,8 +7,7 @@
         this.row = make("div", {class: "slothful-presets", role: "group",
             "aria-label": text("Presets")});
         this.words = make("p", {class: "slothful-caption", "aria-live": "polite"});
-        controls.element("preset_buttons").replaceChildren(
-            make("div", {class: "slothful"}, this.row, this.words));
+        controls.element("preset_buttons").replaceChildren(this.row, this.words);
     }
 
     /** Draw `presets`: [{name, description, settings}]. */

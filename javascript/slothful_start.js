@@ -13,23 +13,6 @@
         }
     }
 
-    /** gradio's headings of accordions are no buttons for the keyboard and screen readers. */
-    function makeHeadingsReachable(accordion) {
-        for (const heading of accordion.querySelectorAll(".label-wrap")) {
-            if (heading.tagName === "BUTTON" || heading.tabIndex >= 0) {
-                continue;
-            }
-            heading.tabIndex = 0;
-            heading.setAttribute("role", "button");
-            heading.addEventListener("keydown", (event) => {
-                if (event.target === heading && (event.key === "Enter" || event.key === " ")) {
-                    event.preventDefault();
-                    heading.click();
-                }
-            });
-        }
-    }
-
     /** Draw the presets as they are now: in the beginning, and when one has been saved. */
     async function loadPresets() {
         const reply = await fetch("./slothful-attention/presets");
@@ -38,16 +21,15 @@
     }
 
     function add(tab) {
-        const root = gradioApp().querySelector(
-            `#script_${tab}_slothful_attention_drawings .slothful-panel`);
+        const root = gradioApp().getElementById(`script_${tab}_slothful_attention_drawings`);
         if (!root) {
             return;
         }
         const panel = new slothfulAttention.Panel(tab, root);
         panels.push(panel);
         const accordion = panel.controls.element("enable");
-        makeHeadingsReachable(accordion);
         accordion.addEventListener("input", () => panel.changed());
+        slothfulAttention.makeAccessible(accordion, panel.controls);
     }
 
     slothfulAttention.loadPresets = loadPresets;

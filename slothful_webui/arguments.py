@@ -18,10 +18,10 @@ def read_arguments(
     `arguments` is what the webui hands to a script: either "enabled" and then the values of
     `controls.CONTROLS` (any number of them, the rest keep their defaults), or first one mapping of
     names to values (the API's form; "enabled" may be among them and is true otherwise), or that
-    mapping as a JSON string. "compare" is not looked at. `overrides` are values by name that go before them, set by a plot's
-    axes; they switch the extension on unless "enabled" is among them. Raises `SettingsError` for
-    an unknown name, a wrong type or a value out of its range; while switched off, nothing else is
-    looked at.
+    mapping as a JSON string. "compare" is not looked at. `overrides` are values by name that go
+    before them, set by a plot's axes; they switch the extension on unless "enabled" is among them.
+    Raises `SettingsError` for an unknown name, a wrong type or a value out of its range; while
+    switched off, nothing else is looked at.
     """
     values = _by_name(arguments)
     values.pop("compare", None)

@@ -53,7 +53,7 @@ def build_controls(
             for text in ("Load", "Save", "Reset")
         ]
     # the page's script draws the presets here and puts the name of one that is clicked into the box
-    gr.HTML(elem_id=elem_id("preset_buttons"))
+    gr.HTML(f'<div id="{elem_id("preset_buttons")}" class="slothful"></div>')
     picked = gr.Textbox(elem_id=elem_id("preset_pick"), visible=False)
     picked.do_not_save_to_config = True
     components: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def build_controls(
             groups[group] = block
             _fill_group(gr, group, elem_id, components)
         if group == "main":
-            gr.HTML(_panel(), elem_id=elem_id("drawings"))
+            gr.HTML(_panel(elem_id("drawings")))
     compare = gr.Checkbox(False, label="Compare", elem_id=elem_id("compare"), visible=False)
     compare.do_not_save_to_config = True
     controls = [components[control.name] for control in CONTROLS]
@@ -86,7 +86,7 @@ def build_controls(
     return controls, compare
 
 
-def _panel() -> str:
+def _panel(elem_id: str) -> str:
     """Where the page's script draws, with the declarations that it needs."""
     declarations = [
         {
@@ -103,7 +103,8 @@ def _panel() -> str:
         for control in CONTROLS
     ]
     text = html.escape(json.dumps(declarations))
-    return f'<div class="slothful slothful-panel" data-controls="{text}"></div>'
+    # the id is not gradio's, which would give it to two elements
+    return f'<div id="{elem_id}" class="slothful slothful-panel" data-controls="{text}"></div>'
 
 
 def _fill_group(

@@ -77,7 +77,8 @@ def test_each_component_is_what_its_parameter_declares(built):
 
 
 def test_the_panel_tells_its_script_what_is_declared(built):
-    panel = html.unescape(built.by_id["test_drawings"].value)
+    texts = [getattr(block, "value", None) for block in built.blocks.blocks.values()]
+    panel = html.unescape(next(text for text in texts if 'id="test_drawings"' in str(text)))
     declared = json.loads(re.search(r'data-controls="(.*)"></div>', panel)[1])
     assert [entry["name"] for entry in declared] == [control.name for control in CONTROLS]
     for entry, control in zip(declared, CONTROLS):
