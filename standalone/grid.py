@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from slothful.settings import METHODS
+from slothful.methods import METHODS
 from standalone.checkpoint import load
 from standalone.processing import Processed, Processing, process_images
 from standalone.runner import ScriptRunner

@@ -8,7 +8,7 @@ from benchmarks.speed import peers
 from benchmarks.speed.report import as_table
 from benchmarks.speed.timing import FLOOR, NONE, Timing, rows
 from slothful import Moment, Settings
-from slothful.settings import METHODS
+from slothful.methods import METHODS
 from tests.unets import make_unet, module_state, run
 
 SIZE = dict(height=64, width=96)  # tokens; large enough for default tiles at two levels

@@ -28,8 +28,8 @@ from benchmarks.speed.models import FAMILIES, make_inputs, make_unet
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
 from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
 from slothful import Moment, Settings
+from slothful.methods import METHODS
 from slothful.schedule import TRAIN_STEPS
-from slothful.settings import METHODS
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

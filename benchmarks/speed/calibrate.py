@@ -26,7 +26,7 @@ import slothful
 from benchmarks.speed.__main__ import DTYPES
 from slothful import Settings
 from slothful.arithmetic import moved_values, saved_operations
-from slothful.settings import METHODS
+from slothful.methods import METHODS
 from standalone.attention import sdpa_attention
 
 GRIDS = ((8, 8), (12, 12), (16, 16), (20, 20), (24, 24), (32, 32), (40, 40))
