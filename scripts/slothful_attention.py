@@ -8,8 +8,8 @@ from pathlib import Path
 from modules import paths, script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
-from slothful import SettingsError, UnsupportedModelError, find_sites
-from slothful_webui import axes, infotext, options, page
+from slothful import Settings, SettingsError, UnsupportedModelError, find_sites
+from slothful_webui import axes, infotext, options, page, vae_scope
 from slothful_webui.arguments import read_arguments
 from slothful_webui.presets import SHIPPED, PresetFolders
 from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
@@ -32,6 +32,14 @@ class SlothfulAttentionScript(scripts.Script):
         self.paste_field_names = [infotext.KEY]
         return controls
 
+    def process(self, p, *args):
+        try:
+            settings = read_arguments(args, axes.overrides_of(p))
+        except SettingsError:
+            settings = None  # told in process_batch
+        # before p.init, which encodes the picture of img2img
+        vae_scope.open_vae(p, settings or Settings(), _current_vae)
+
     def process_batch(self, p, *args, **kwargs):
         options.follow_console_setting(shared.opts)
         # the cells of a plot share this dict, so what another cell wrote is taken out
@@ -44,10 +52,15 @@ class SlothfulAttentionScript(scripts.Script):
         if settings is None:
             return
         p.extra_generation_params[infotext.KEY] = infotext.write_infotext(settings)
-        wrap_sample(p, SamplingScope(p, settings, _current_unet).opened)
+        # again: another request may have run inside this one and closed it
+        vae_scope.open_vae(p, settings, _current_vae)
+        wrap_sample(p, SamplingScope(p, settings, _current_unet, _current_vae).opened)
 
     def before_hr(self, p, *args):
         SamplingScope.before_hires()
+
+    def postprocess_batch(self, p, *args, **kwargs):
+        vae_scope.close_vae()
 
 
 @contextlib.contextmanager
@@ -69,6 +82,10 @@ def _current_unet():
         return None
     model = getattr(shared.sd_model, "model", None)
     return getattr(model, "diffusion_model", None)
+
+
+def _current_vae():
+    return getattr(shared.sd_model, "first_stage_model", None)
 
 
 def _site_names():

@@ -281,7 +281,7 @@ def plain(attention, tokens, context):
 
 def test_a_site_where_another_extension_acts_is_left_alone(sd1_unet):
     plain_output = run(sd1_unet)
-    reason = "HyperTile acts here"
+    reason = "HyperTile acts there"
     with slothful.applied(
         sd1_unet, ALL_ACT["slothful"], yields_to=lambda attention: reason
     ) as application:
