@@ -8,7 +8,7 @@ from benchmarks.speed import peers
 from benchmarks.speed.report import as_table
 from benchmarks.speed.timing import FLOOR, NONE, Timing, rows
 from slothful import Moment, Settings
-from slothful.methods import METHODS
+from slothful.methods import SUBSAMPLING
 from tests.unets import make_unet, module_state, run
 
 SIZE = dict(height=64, width=96)  # tokens; large enough for default tiles at two levels
@@ -19,7 +19,7 @@ def unet():
     return make_unet("sd1")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SUBSAMPLING)
 def test_the_textbook_forms_give_what_ours_give(unet, method):
     settings = Settings(method=method)
     before, plain = module_state(unet), run(unet, batch=1, **SIZE)

@@ -67,8 +67,16 @@ def test_without_settings_it_is_what_a_call_costs(layout, size, monkeypatch):
     assert cost.attention + cost.rest == pytest.approx(total, rel=0.05)
 
 
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-@pytest.mark.parametrize("method", METHODS)
+def used_changes():
+    """(method, change) where the method uses a parameter of the change, and each method alone."""
+    for method in METHODS:
+        for name, changes in CHANGES.items():
+            users = [Settings.parameter(parameter).methods for parameter in changes]
+            if not changes or any(not methods or method in methods for methods in users):
+                yield pytest.param(method, changes, id=f"{method}-{name}")
+
+
+@pytest.mark.parametrize(("method", "changes"), used_changes())
 @pytest.mark.parametrize("layout", ["sd1", "sd2", "sdxl"])
 def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
     monkeypatch.setattr(CrossAttention, "forward", matrix_products)
