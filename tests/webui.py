@@ -132,7 +132,7 @@ class Webui:
 
     def hooks(self) -> int:
         """Hooks and replaced forwards on the U-Nets and VAEs of all loaded models."""
-        return self.get("/probe/hooks")["hooks"]
+        return len(self.get("/probe/hooks")["hooks"])
 
 
 def encode(picture: np.ndarray, infotext: str | None = None) -> str:

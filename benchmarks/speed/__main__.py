@@ -130,7 +130,7 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
         chosen = {name: v for name, v in chosen.items() if any(text in name for text in wanted)}
     with (
         BACKENDS[args.backend](),
-        tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json) as bar,
+        tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json or None) as bar,
     ):
         table = rows(measure(unet, inputs, chosen, args.rounds, bar.update))
     conditions = Conditions(

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
+from benchmarks.speed.memory import watch_memory
+
 Variant = Callable[[nn.Module], contextlib.AbstractContextManager]
 
 NONE, FLOOR = "no patch", "floor"
@@ -19,7 +21,7 @@ NONE, FLOOR = "no patch", "floor"
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, and the most memory of the device in use meanwhile (bytes, CUDA)."""
+    """Seconds of each round, and the most memory that a call needs (bytes, see `memory`)."""
 
     seconds: tuple[float, ...]
     peak_memory: int | None = None
@@ -65,29 +67,32 @@ def measure(
     names = list(variants)
     order = random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    memory: dict[str, int | None] = dict.fromkeys(names)
+    memory: dict[str, int | None] = {}
     for turn in range(rounds + 1):
         for name in order.sample(names, len(names)):
             with variants[name](unet):
-                elapsed, memory[name] = _call(unet, inputs)
-            if turn:  # the first round warms up
-                seconds[name].append(elapsed)
+                if turn:
+                    seconds[name].append(_timed(unet, inputs))
+                else:
+                    # the round that warms up: to watch the memory of a CPU costs time
+                    peak = watch_memory(inputs[0][0].device)
+                    _timed(unet, inputs)
+                    memory[name] = peak()
             progress()
     return {name: Timing(tuple(seconds[name]), memory[name]) for name in names}
 
 
-def _call(unet: nn.Module, inputs: tuple[tuple, dict]) -> tuple[float, int | None]:
+def _timed(unet: nn.Module, inputs: tuple[tuple, dict]) -> float:
+    """Seconds of one call."""
     arguments, keywords = inputs
     on_gpu = arguments[0].is_cuda
     if on_gpu:
         torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
     begin = time.perf_counter()
     unet(*arguments, **keywords)
     if on_gpu:
         torch.cuda.synchronize()
-    elapsed = time.perf_counter() - begin
-    return elapsed, torch.cuda.max_memory_allocated() if on_gpu else None
+    return time.perf_counter() - begin
 
 
 def rows(timings: Mapping[str, Timing]) -> list[Row]:

@@ -93,21 +93,25 @@ def _fail_on(name):
     return callback
 
 
+_KINDS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
 def _hooks():
-    """The number of hooks and of replaced `forward`s on the U-Nets and VAEs that are loaded.
+    """Where hooks and replaced `forward`s are on the U-Nets and VAEs that are loaded.
 
     HyperTile's own wrappers, which stay for good, are not counted.
     """
     models = {id(model): model for model in sd_models.model_data.loaded_sd_models}
     models[id(shared.sd_model)] = shared.sd_model
-    count = 0
+    found = []
     for model in models.values():
         parts = model.model.diffusion_model, model.first_stage_model
-        for module in (module for part in parts for module in part.modules()):
+        for name, module in (named for part in parts for named in part.named_modules()):
             hooks = vars(module)
-            count += sum(len(value) for key, value in hooks.items() if key.endswith("_hooks"))
-            count += "forward" in hooks and "__webui_hypertile_params" not in hooks
-    return count
+            found += [name for kind in _KINDS for _ in hooks[kind]]
+            if "forward" in hooks and "__webui_hypertile_params" not in hooks:
+                found.append(f"{name}.forward")
+    return found
 
 
 def _add_routes(_, app):
