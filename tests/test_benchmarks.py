@@ -5,6 +5,7 @@ import torch
 
 import slothful
 from benchmarks.speed import peers
+from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.report import as_table
 from benchmarks.speed.timing import FLOOR, NONE, Timing, rows
 from slothful import Moment, Settings
@@ -69,3 +70,20 @@ def test_the_share_is_of_the_time_between_no_patch_and_the_floor():
     assert table["x"].share == pytest.approx((4.0 - 2.5) / (4.0 - 2.0))
     assert (table[NONE].share, table[FLOOR].share) == (0, 1)
     assert "| x | 2.5 |" in as_table(list(table.values()))
+
+
+def test_what_settings_allow_is_what_they_remove_of_the_arithmetic(unet):
+    shape, moment = slothful.shape_of(unet), Moment(600.0, 0.4)
+    values = {"Near-sighted Tile": dict(tile_size=16), "Slothful Attention": dict(in_slothful=0)}
+    shares = {
+        name: allowed_share(Settings(method=name, **more), shape, 768, 512, moment)
+        for name, more in values.items()
+    }
+    assert 0 < shares["Slothful Attention"] < shares["Near-sighted Tile"] < 1
+    nothing = Settings(in_slothful=0, out_slothful=0)
+    assert allowed_share(nothing, shape, 768, 512, moment) == 0
+    # of one token as the only key, all but its projections is gone
+    everything = Settings(
+        in_slothful=50, out_slothful=50, in_depth_decay=0, out_depth_decay=0, keep_middle=False
+    )
+    assert 0.9 < allowed_share(everything, shape, 768, 512, moment) < 1

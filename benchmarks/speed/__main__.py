@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import json
 import sys
@@ -24,6 +25,7 @@ from tqdm import tqdm
 
 import slothful
 from benchmarks.speed import peers
+from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.attention import BACKENDS
 from benchmarks.speed.models import FAMILIES, make_inputs, make_unet
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
@@ -133,6 +135,12 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
         tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json or None) as bar,
     ):
         table = rows(measure(unet, inputs, chosen, args.rounds, bar.update))
+    shape = slothful.shape_of(unet)
+    for index, row in enumerate(table):
+        if row.variant in METHODS:
+            own = settings.replace(method=row.variant)
+            allowed = allowed_share(own, shape, width, height, moment)
+            table[index] = dataclasses.replace(row, allowed=allowed)
     conditions = Conditions(
         model, width, height, args.batch, args.device, args.dtype, args.backend, args.rounds
     )

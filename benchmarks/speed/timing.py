@@ -41,7 +41,9 @@ class Timing:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One variant at one size: its speed-up over no patch, and its share of the removable time."""
+    """One variant at one size: its speed-up over no patch, its share of the removable time, and for
+    ours the share that its settings allow (see `allowed`).
+    """
 
     variant: str
     seconds: float
@@ -49,6 +51,7 @@ class Row:
     speedup: float
     share: float
     peak_memory: int | None
+    allowed: float | None = None
 
 
 @torch.inference_mode()
