@@ -148,7 +148,7 @@ def estimate(
     the picture large enough for them.
     """
     levels = {level for level, _ in shape.per_position} | {s.site.level for s in shape.sites}
-    grids = {level: grid_at(width, height, level) for level in levels}
+    grids = {level: grid_of(width, height, level) for level in levels}
     positions = {level: rows * columns for level, (rows, columns) in grids.items()}
     rest = shape.fixed + sum(each * positions[level] for level, each in shape.per_position)
     attention = attention_left = merged_away = 0.0
@@ -165,7 +165,7 @@ def estimate(
     return Cost(attention, attention_left, rest, rest - merged_away)
 
 
-def grid_at(width: int, height: int, level: int) -> tuple[int, int]:
+def grid_of(width: int, height: int, level: int) -> tuple[int, int]:
     """(height, width) of the feature map at a level; each halving rounds up."""
     size = height // LATENT_FACTOR, width // LATENT_FACTOR
     while level > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slothful import Moment, Settings
 from slothful.arithmetic import attention_operations, plan_where_it_pays
-from slothful.cost import UnetShape, grid_at
+from slothful.cost import UnetShape, grid_of
 
 
 def allowed_share(
@@ -17,7 +17,7 @@ def allowed_share(
     """
     plain = left = floor = 0.0
     for each in shape.sites:
-        grid = grid_at(width, height, each.site.level)
+        grid = grid_of(width, height, each.site.level)
         widths = each.channels, each.inner
         plan = plan_where_it_pays(settings, moment, each.site, grid)
         plain += each.layers * attention_operations(None, grid, *widths)
