@@ -65,9 +65,11 @@ def test_the_floor_keeps_the_queries_projections(unet):
 
 def test_the_share_is_of_the_time_between_no_patch_and_the_floor():
     timings = {NONE: (4.0, 4.2, 3.9), FLOOR: (2.0, 2.0, 2.1), "x": (2.5, 2.4, 9.0)}
-    table = {row.variant: row for row in rows({n: Timing(t) for n, t in timings.items()})}
+    blocks = {NONE: (3.0, 3.1, 2.9), FLOOR: (1.0, 1.0, 1.2), "x": (1.2, 1.1, 7.0)}
+    table = {row.variant: row for row in rows({n: Timing(timings[n], blocks[n]) for n in timings})}
     assert table["x"].speedup == pytest.approx(4.0 / 2.5)
     assert table["x"].share == pytest.approx((4.0 - 2.5) / (4.0 - 2.0))
+    assert table["x"].share_in_blocks == pytest.approx((3.0 - 1.2) / (3.0 - 1.0))
     assert (table[NONE].share, table[FLOOR].share) == (0, 1)
     assert "| x | 2.5 |" in as_table(list(table.values()))
 
