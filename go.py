@@ -1,6 +1,7 @@
 """Sets up what is needed and runs it, on a machine that has nothing but Python 3.10 or newer.
 
     python go.py demo    writes a grid of pictures with every method, and a table of their times
+    python go.py page    opens a page in the browser to generate pictures on
     python go.py test    checks the style and runs all tests (further arguments go to pytest)
     python go.py speed   times every method and its peers on full-size U-Nets
 
@@ -21,7 +22,12 @@ ROOT = Path(__file__).resolve().parent
 REQUIREMENTS = ROOT / "requirements"
 TORCH = "torch==2.13.0"
 """Installed where no torch is; any torch from 2.0 on serves."""
-EXTRA = {"demo": [], "test": ["test.txt"], "speed": ["benchmarks.txt"]}
+EXTRA = {
+    "demo": [],
+    "page": ["page.txt"],
+    "test": ["page.txt", "test.txt"],
+    "speed": ["benchmarks.txt"],
+}
 """The commands, and the requirements that each has besides the host's."""
 
 
@@ -40,6 +46,8 @@ def main() -> int:
     os.chdir(ROOT)
     if command == "demo":
         return _run("-m", "standalone", "grid", *arguments)
+    if command == "page":
+        return _run("-m", "standalone", "page", *arguments)
     if command == "speed":
         return _run("-m", "benchmarks.speed", *arguments)
     style = [_run("-m", "ruff", "check", "."), _run("-m", "ruff", "format", "--check", ".")]

@@ -8,9 +8,9 @@ from pathlib import Path
 from modules import paths, script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
-from slothful import Settings, SettingsError, UnsupportedModelError, find_sites
-from slothful_webui import axes, infotext, options, page, vae_scope
-from slothful_webui.arguments import read_arguments
+from slothful import SettingsError, UnsupportedModelError, find_sites
+from slothful_webui import axes, comparison, infotext, options, page, routes, vae_scope
+from slothful_webui.arguments import read_arguments, wants_comparison
 from slothful_webui.presets import SHIPPED, PresetFolders
 from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
 
@@ -26,26 +26,35 @@ class SlothfulAttentionScript(scripts.Script):
 
     def ui(self, is_img2img):
         with InputAccordion(False, label=TITLE, elem_id=self.elem_id("enable")) as enabled:
-            controls = [enabled, *page.build_controls(self.elem_id, _presets(), _site_names)]
+            controls, compare = page.build_controls(self.elem_id, _presets(), _site_names)
         targets = infotext.paste_targets(_disregarded_keys)
-        self.infotext_fields = list(zip(controls, targets))
+        self.infotext_fields = list(zip([enabled, *controls], targets))
         self.paste_field_names = [infotext.KEY]
-        return controls
+        return [enabled, *controls, compare]
+
+    def before_process(self, p, *args):
+        if _compares(args):
+            comparison.double_batches(p)
 
     def process(self, p, *args):
-        try:
-            settings = read_arguments(args, axes.overrides_of(p))
-        except SettingsError:
-            settings = None  # told in process_batch
-        # before p.init, which encodes the picture of img2img
-        vae_scope.open_vae(p, settings or Settings(), _current_vae)
+        settings = None
+        if _compares(args):
+            comparison.pair_batches(p)
+        else:
+            with contextlib.suppress(SettingsError):  # told in process_batch
+                settings = read_arguments(args, axes.overrides_of(p))
+        # before p.init, which encodes the picture of img2img, in a comparison for both
+        vae_scope.open_vae(p, settings, _current_vae)
 
-    def process_batch(self, p, *args, **kwargs):
+    def process_batch(self, p, *args, batch_number=0, **kwargs):
         options.follow_console_setting(shared.opts)
         # the cells of a plot share this dict, so what another cell wrote is taken out
         p.extra_generation_params.pop(infotext.KEY, None)
+        overrides = axes.overrides_of(p)
         try:
-            settings = read_arguments(args, axes.overrides_of(p))
+            if wants_comparison(args):
+                overrides = {**overrides, "enabled": comparison.has_effect(batch_number)}
+            settings = read_arguments(args, overrides)
         except SettingsError as error:
             wrap_sample(p, lambda error=error: _refusal(error))
             return
@@ -61,6 +70,14 @@ class SlothfulAttentionScript(scripts.Script):
 
     def postprocess_batch(self, p, *args, **kwargs):
         vae_scope.close_vae()
+
+
+def _compares(args):
+    """Whether the request is a comparison; what is wrong with it `process_batch` will say."""
+    try:
+        return wants_comparison(args)
+    except SettingsError:
+        return False
 
 
 @contextlib.contextmanager
@@ -88,11 +105,16 @@ def _current_vae():
     return getattr(shared.sd_model, "first_stage_model", None)
 
 
-def _site_names():
-    """The sites of the loaded model; None before one is loaded. Never loads one."""
+def _loaded_model():
+    """The model that is loaded; None before one is. Never loads one."""
     from modules import sd_models
 
-    model = sd_models.model_data.sd_model
+    return sd_models.model_data.sd_model
+
+
+def _site_names():
+    """The sites of the loaded model; None before one is loaded."""
+    model = _loaded_model()
     if model is None:
         return None
     try:
@@ -118,6 +140,7 @@ def _add_axes():
 
 script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)
 script_callbacks.on_ui_settings(lambda: options.add_options(shared))
+script_callbacks.on_app_started(lambda demo, app: routes.add_routes(app, _loaded_model, _presets()))
 # The plot copies its axes when its page is built: without a page that is before `on_before_ui`,
 # and where extensions load first, its script is not there yet when this one is imported.
 _add_axes()

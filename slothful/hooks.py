@@ -19,7 +19,7 @@ from slothful.arithmetic import plan_where_it_pays
 from slothful.layer_hooks import LayerHooks, ReducingHooks
 from slothful.merging_hooks import MergingHooks
 from slothful.methods import TOKEN_MERGING
-from slothful.plan import SitePlan
+from slothful.plan import SitePlan, acts_in
 from slothful.schedule import Moment, PassClock, noise_level_time
 from slothful.settings import Settings
 from slothful.sites import LATENT_FACTOR, Site, find_sites
@@ -46,7 +46,7 @@ class Application:
         self._outer: Application | None = None
         self._clock: PassClock | None = None
         self._pass = "base"
-        self._too_small = False
+        self._acts = False
         merges = settings.method == TOKEN_MERGING
         self._hooks: type[LayerHooks] = MergingHooks if merges else ReducingHooks
 
@@ -99,7 +99,10 @@ class Application:
         timesteps = args[1] if len(args) > 1 else kwargs["timesteps"]
         # one synchronisation with the device a call; rows of a batch share their timestep
         timestep = float(timesteps.reshape(-1)[0])
-        self._too_small = self._is_too_small(*latent.shape[-2:])
+        rows, columns = latent.shape[-2:]
+        self._acts = acts_in(
+            self.settings, self._pass, columns * LATENT_FACTOR, rows * LATENT_FACTOR
+        )
         self.moment = self._next_moment(timestep)
         self.plans = {}
 
@@ -112,30 +115,15 @@ class Application:
             self._clock = PassClock((timestep, 0.0))
         return Moment(timestep, self._clock.progress(timestep), step, self._pass)
 
-    def _is_too_small(self, rows: int, columns: int) -> bool:
-        """Whether a latent of this size is under one of the settings' limits, which are pixels."""
-        height, width = rows * LATENT_FACTOR, columns * LATENT_FACTOR
-        limits = self.settings
-        return (
-            min(height, width) < limits.min_size
-            or width < limits.min_width
-            or height < limits.min_height
-        )
-
     def _before_site(self, site: Site, transformer: nn.Module, args: tuple, kwargs: dict) -> None:
         """Plan the site from its exact grid, which is right for odd sizes and resized maps too."""
         if self.moment is None:
             return
         feature_map = args[0] if args else kwargs["x"]
         grid = tuple(feature_map.shape[-2:])
-        acts = _OWNERS.get(self.unet) is self and self._in_chosen_pass and not self._too_small
+        acts = _OWNERS.get(self.unet) is self and self._acts
         plan = plan_where_it_pays(self.settings, self.moment, site, grid) if acts else None
         self.plans[site.name] = plan
-
-    @property
-    def _in_chosen_pass(self) -> bool:
-        here = "hires" if self._pass == "hires" else "base"
-        return self.settings.passes in ("both", here)
 
     def _plan_for(
         self, site: Site, attention: nn.Module, tokens: torch.Tensor, args: tuple, kwargs: dict

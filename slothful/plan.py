@@ -86,6 +86,13 @@ class SitePlan:
         return f"{text}, {self.key_count} keys a query"
 
 
+def acts_in(settings: Settings, pass_name: str, width: int, height: int) -> bool:
+    """Whether the settings act in a pass of this name over a picture of so many pixels."""
+    chosen = settings.passes in ("both", "hires" if pass_name == "hires" else "base")
+    large = min(width, height) >= settings.min_size
+    return chosen and large and width >= settings.min_width and height >= settings.min_height
+
+
 def plan_site(
     settings: Settings, moment: Moment, site: Site, grid: tuple[int, int]
 ) -> SitePlan | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,8 +33,9 @@ def build_controls(
     elem_id: Callable[[str], str],
     presets: PresetFolders,
     site_names: Callable[[], Sequence[str] | None],
-) -> list[Any]:
-    """All components of the page; those of `CONTROLS` are returned, in that order.
+) -> tuple[list[Any], Any]:
+    """All components of the page; returned are those of `CONTROLS`, in that order, and the hidden
+    box that makes a request a comparison.
 
     `elem_id` is the script's. `site_names` gives the sites of the loaded model, None where that is
     not known. Call inside the accordion.
@@ -53,12 +56,20 @@ def build_controls(
             gr.Button(text, elem_id=elem_id(f"preset_{text.lower()}"), size="sm", min_width=60)
             for text in ("Load", "Save", "Reset")
         ]
+    # the page's script draws the presets here and puts the name of one that is clicked into the box
+    gr.HTML(elem_id=elem_id("preset_buttons"))
+    picked = gr.Textbox(elem_id=elem_id("preset_pick"), visible=False)
+    picked.do_not_save_to_config = True
     components: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     for group, heading in GROUPS.items():
         with gr.Group() if heading is None else gr.Accordion(heading, open=False) as block:
             groups[group] = block
             _fill_group(gr, group, elem_id, components)
+        if group == "main":
+            gr.HTML(_panel(), elem_id=elem_id("drawings"))
+    compare = gr.Checkbox(False, label="Compare", elem_id=elem_id("compare"), visible=False)
+    compare.do_not_save_to_config = True
     controls = [components[control.name] for control in CONTROLS]
     load, save, reset = _preset_actions(gr, presets)
     for button, action, inputs, outputs in (
@@ -66,9 +77,37 @@ def build_controls(
         (buttons[1], save, [name, *controls], [name]),
         (buttons[2], reset, [], controls),
     ):
-        button.click(action, inputs=inputs, outputs=outputs, show_progress=False)
+        event = button.click(action, inputs=inputs, outputs=outputs, show_progress=False)
+        if button is buttons[1]:
+            event.success(None, _js="() => slothfulAttention.loadPresets()")
+    picked.input(
+        lambda chosen: [chosen, *load(chosen)],
+        inputs=[picked],
+        outputs=[name, *controls],
+        show_progress=False,
+    )
     _show_what_applies(gr, elem_id, components, groups, site_names)
-    return controls
+    return controls, compare
+
+
+def _panel() -> str:
+    """Where the page's script draws, with the declarations that it needs."""
+    declarations = [
+        {
+            "name": control.name,
+            "kind": control.parameter.kind,
+            "site": control.is_site,
+            "label": control.label,
+            "methods": control.parameter.methods,
+            "choices": control.parameter.choices,
+            "minimum": control.parameter.minimum,
+            "maximum": control.parameter.maximum,
+            "step": control.parameter.step,
+        }
+        for control in CONTROLS
+    ]
+    text = html.escape(json.dumps(declarations))
+    return f'<div class="slothful slothful-panel" data-controls="{text}"></div>'
 
 
 def _fill_group(

@@ -30,10 +30,10 @@ class _Close:
         self._own()
 
 
-def open_vae(p: Any, settings: slothful.Settings, current_vae: Callable[[], Any]) -> None:
-    """Tile the VAE in use for the request `p`, if the settings say so."""
+def open_vae(p: Any, settings: slothful.Settings | None, current_vae: Callable[[], Any]) -> None:
+    """Tile the VAE in use for the request `p`, if the settings, where there are any, say so."""
     close_vae()
-    if not settings.vae_tiles:
+    if settings is None or not settings.vae_tiles:
         return
     tiles = slothful.VaeTiles(settings, hypertile_acts)
     tiles.follow(current_vae())

@@ -1,5 +1,6 @@
 """The command line of the embedded host.
 
+python -m standalone page
 python -m standalone grid
 python -m standalone txt2img --prompt "a red circle on a blue background" --enable
 python -m standalone img2img --image picture.png --prompt "a green square" --enable
@@ -8,15 +9,17 @@ python -m standalone img2img --image picture.png --prompt "a green square" --ena
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from slothful import Settings, SettingsError
 from standalone.checkpoint import SMALL, CheckpointError, load
 from standalone.grid import draw_grid
+from standalone.infotext import save_png
 from standalone.processing import InputError, Processing, process_images
 from standalone.runner import ScriptRunner
 from standalone.samplers import SAMPLERS
@@ -48,7 +51,17 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         _add_generation(command, name)
         _add_settings(command, name)
+    _add_page(commands.add_parser("page", help="a page in the browser, at this machine alone"))
     return parser
+
+
+def _add_page(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
+    add("--port", type=int, default=7865, help="1024 to 65535, or 0 for any that is free")
+    add("--out", type=Path, default=Path("outputs"), help="folder for the pictures")
+    add("--language", default="", help="a file in localizations/, for instance ja_JP")
+    add("--no-browser", action="store_true", help="do not open a browser")
 
 
 def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
@@ -123,15 +136,6 @@ def _generate(args: argparse.Namespace) -> None:
     print(f"U-Net: {processed.unet_seconds:.2f} s")
 
 
-def save_png(image: Image.Image, infotext: str, path: Path) -> Path:
-    """Write a PNG with the infotext where the webui looks for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add_text("parameters", infotext)
-    image.save(path, pnginfo=chunks)
-    return path
-
-
 def _read_image(path: Path) -> Image.Image:
     if not path.is_file():
         raise InputError(f"image: {path}: no such file")
@@ -159,7 +163,16 @@ def _grid(args: argparse.Namespace) -> None:
     draw_grid(args, settings, make_request, save_png)
 
 
-COMMANDS = {"txt2img": _generate, "img2img": _generate, "grid": _grid}
+def _page(args: argparse.Namespace) -> None:
+    from standalone.server import serve  # gradio takes seconds to import
+
+    if not (args.port == 0 or 1024 <= args.port <= 65535):
+        raise InputError(f"port must be 0 or between 1024 and 65535, got {args.port}")
+    models = {args.model.stem: functools.partial(load, args.model)}
+    serve(models, args.out, args.port, args.language, open_browser=not args.no_browser)
+
+
+COMMANDS = {"txt2img": _generate, "img2img": _generate, "grid": _grid, "page": _page}
 
 if __name__ == "__main__":
     sys.exit(main())

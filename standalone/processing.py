@@ -27,7 +27,9 @@ class InputError(ValueError):
 class Processing:
     """A request, under the webui's names. Sizes in pixels, multiples of 8.
 
-    With `init_images` it is img2img. `enable_hr` adds a hires pass. Raises `InputError`.
+    With `init_images` it is img2img. `enable_hr` adds a hires pass. After each step `preview` gets
+    the latents that it would end with, and `progress` the pass, the step and their number. Raises
+    `InputError`.
     """
 
     sd_model: StableDiffusion
@@ -48,6 +50,7 @@ class Processing:
     hr_second_pass_steps: int = 0
     model_name: str = "small"
     progress: Callable[[str, int, int], None] | None = None
+    preview: Callable[[torch.Tensor], None] | None = None
 
     def __post_init__(self) -> None:
         self.extra_generation_params: dict[str, Any] = {}
@@ -113,12 +116,17 @@ class Processing:
         sigmas = self.sampler.get_sigmas(self, steps)
         sigmas = sigmas if last is None else sigmas[steps - last - 1 :]
         name = "hires" if self.is_hr_pass else "base"
-        progress = self.progress or (lambda *_: None)
+
+        def report(state: dict[str, Any]) -> None:
+            if self.preview is not None:
+                self.preview(state["denoised"])
+            if self.progress is not None:
+                self.progress(name, state["i"] + 1, len(sigmas) - 1)
+
         try:
             return self.sampler.run(
-                self, noise, sigmas, generators, seeds, *texts, init_latent=init,
-                progress=lambda state: progress(name, state["i"] + 1, len(sigmas) - 1),
-            )  # fmt: skip
+                self, noise, sigmas, generators, seeds, *texts, init_latent=init, progress=report
+            )
         finally:
             self.unet_seconds += self.sampler.model_wrap_cfg.unet_seconds
 
@@ -158,17 +166,18 @@ def _process_images(p: Processing, runner: ScriptRunner) -> Processed:
     images, infotexts = [], []
     with sdpa_attention(), resized_skips():
         runner.call("before_process", p)
+        count = p.n_iter * p.batch_size
+        p.all_prompts, p.all_negative_prompts = [p.prompt] * count, [p.negative_prompt] * count
+        p.all_seeds = list(range(p.seed, p.seed + count))
         runner.call("process", p)
         for batch in range(p.n_iter):
-            first = p.seed + batch * p.batch_size
-            seeds = list(range(first, first + p.batch_size))
-            details = dict(
-                batch_number=batch, prompts=[p.prompt] * p.batch_size, seeds=seeds, subseeds=seeds
-            )
+            rows = slice(batch * p.batch_size, (batch + 1) * p.batch_size)
+            prompts, seeds = p.all_prompts[rows], p.all_seeds[rows]
+            details = dict(batch_number=batch, prompts=prompts, seeds=seeds, subseeds=seeds)
             runner.call("before_process_batch", p, **details)
             runner.call("process_batch", p, **details)
-            cond = p.sd_model.get_learned_conditioning([p.prompt] * p.batch_size)
-            uncond = p.sd_model.get_learned_conditioning([p.negative_prompt] * p.batch_size)
+            cond = p.sd_model.get_learned_conditioning(prompts)
+            uncond = p.sd_model.get_learned_conditioning(p.all_negative_prompts[rows])
             latents = p.sample(conditioning=cond, unconditional_conditioning=uncond, seeds=seeds)
             decoded = p.sd_model.decode_first_stage(latents)
             images += to_images(decoded)

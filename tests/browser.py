@@ -1,4 +1,4 @@
-"""The webui's page in a headless Chromium, driven by Playwright."""
+"""The page of the webui or of the embedded host in a headless Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slothful_webui.controls import CONTROLS
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 QUIET = [
@@ -22,8 +24,8 @@ TIMEOUT = 20_000
 """Milliseconds that the page may take for anything."""
 
 
-class WebuiPage:
-    """The page of a webui, with the extension's controls by their names."""
+class HostPage:
+    """The page of a host, with the extension's controls by their names."""
 
     def __init__(self, page, port: int):
         self.page = page
@@ -106,6 +108,40 @@ class WebuiPage:
             self.page.wait_for_timeout(200)
         raise AssertionError("it did not come true")
 
+    def values(self) -> list:
+        """What all controls show, in their order."""
+        return [self.value(control.name) for control in CONTROLS]
+
+    def choose_checkpoint(self, name: str) -> None:
+        """Take a checkpoint whose name begins so."""
+        box = self.page.locator("#setting_sd_model_checkpoint input")
+        box.click()
+        box.fill(name)
+        box.press("Enter")
+
+    def drag(self, x: float, y: float, to_x: float, moves: int = 20) -> None:
+        """Press at a point of the window, in pixels, move along a line and release."""
+        mouse = self.page.mouse
+        mouse.move(x, y)
+        mouse.down()
+        for index in range(1, moves + 1):
+            mouse.move(x + (to_x - x) * index / moves, y)
+            self.page.wait_for_timeout(20)
+        mouse.up()
+
+    def drag_slider(self, name: str, start: float, end: float, moves: int = 20) -> None:
+        """Drag a slider from a part of its length in [0, 1] to another."""
+        slider = self.control(name).locator("input[type=range]")
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        at = lambda part: box["x"] + 8 + (box["width"] - 16) * part  # noqa: E731
+        self.drag(at(start), box["y"] + box["height"] / 2, at(end), moves)
+
+    def reads(self, selector: str) -> str:
+        """The text of an element, with what stands in its text boxes."""
+        words = "e => e.innerText + [...e.querySelectorAll('textarea')].map(t => t.value).join()"
+        return self.page.locator(selector).evaluate(words)
+
     def paste(self, infotext: str) -> None:
         """Paste an infotext with the webui's arrow button."""
         self.page.locator("#txt2img_prompt textarea").fill(infotext)
@@ -123,21 +159,32 @@ class WebuiPage:
             return new if new and new not in before and "live" not in new else None
 
         self.wait_until(source)
+        self.wait_until_idle()
+        return read_picture(source())
+
+    def wait_until_idle(self) -> None:
+        """Wait for the end of a generation."""
         self.wait_until(lambda: self.page.locator(f"#{self.tab}_interrupt").is_hidden())
-        with urllib.request.urlopen(source()) as answer:
-            return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
+
+
+def read_picture(address: str) -> np.ndarray:
+    """The picture at an address, (height, width, 3)."""
+    with urllib.request.urlopen(address) as answer:
+        return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
 
 
 @contextlib.contextmanager
-def opened(port: int, width: int = 1280, height: int = 1000) -> Iterator[WebuiPage]:
-    """A page of the webui at a port of this machine; asserts that no script failed on it."""
+def opened(
+    port: int, width: int = 1280, height: int = 1000, theme: str = "dark"
+) -> Iterator[HostPage]:
+    """A page of a host at a port of this machine; asserts that no script failed on it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         try:
-            page = WebuiPage(browser.new_page(viewport={"width": width, "height": height}), port)
-            page.open()
+            page = HostPage(browser.new_page(viewport={"width": width, "height": height}), port)
+            page.open(theme)
             yield page
             assert page.errors == []
         finally:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from standalone.attention import sdpa_attention
-from standalone.checkpoint import SMALL
+from standalone.checkpoint import SMALL, load
 from standalone.model.install_into_webui import install
+from standalone.runner import load_script_class
 from tests.unets import make_unet
 from tests.webui import Webui
 from tests.webui_models import install_extra_networks, install_families
@@ -53,6 +55,24 @@ def webui(tmp_path_factory):
     server = Webui(folder, ("--ckpt", str(folder / "models" / "Stable-diffusion" / SMALL.name)))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory):
+    """The embedded host's page, with the small model and a U-Net of SDXL's layout."""
+    pytest.importorskip("gradio", reason="the page's tests need gradio")
+    load_script_class()  # puts the host's `modules` where they can be imported
+    from modules import paths
+
+    from standalone.server import Server, make_app
+
+    folder = tmp_path_factory.mktemp("embedded")
+    paths.data_path = str(folder)
+    sdxl = SimpleNamespace(model=SimpleNamespace(diffusion_model=make_unet("sdxl")))
+    models = {"small": lambda: load(SMALL), "sdxl": lambda: sdxl}
+    with Server(make_app(models, folder / "pictures")) as server:
+        server.folder = folder
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,9 @@
 """The page's components, built with the webui's gradio, and what their buttons do."""
 
+import html
+import json
+import re
+
 import pytest
 
 from slothful import FAMILY_SITES, Settings
@@ -17,7 +21,7 @@ class Page:
     def __init__(self, presets, sites=None):
         self.sites = sites
         with gradio.Blocks() as self.blocks:
-            self.controls = page.build_controls(
+            self.controls, self.compare = page.build_controls(
                 lambda name: f"test_{name}", presets, lambda: self.sites
             )
         self.by_id = {
@@ -72,6 +76,16 @@ def test_each_component_is_what_its_parameter_declares(built):
             assert component.info == parameter.help
 
 
+def test_the_panel_tells_its_script_what_is_declared(built):
+    panel = html.unescape(built.by_id["test_drawings"].value)
+    declared = json.loads(re.search(r'data-controls="(.*)"></div>', panel)[1])
+    assert [entry["name"] for entry in declared] == [control.name for control in CONTROLS]
+    for entry, control in zip(declared, CONTROLS):
+        limits = [control.parameter.minimum, control.parameter.maximum, control.parameter.step]
+        assert [entry["minimum"], entry["maximum"], entry["step"]] == limits
+        assert tuple(entry["methods"]) == control.parameter.methods
+
+
 def test_labels_are_unique_because_the_webui_keeps_defaults_by_label(built):
     labels = [component.label for component in built.controls]
     assert len(set(labels)) == len(labels)
@@ -112,6 +126,9 @@ def test_presets_are_loaded_reset_and_saved(built, presets):
     soft = presets.load("soft").settings
     assert list(built.fire("preset_load", preset="soft").values()) == values_of(soft)
     assert list(built.fire("preset_reset").values()) == values_of(Settings())
+    picked = built.fire("preset_pick", "input", preset_pick="soft")
+    assert picked.pop("preset") == "soft"
+    assert list(picked.values()) == values_of(soft)
     built.fire("preset_save", preset=" mine ", OUT09=0.5, peak_time=0.1)
     expected = Settings(peak_time=0.1, block_weights={"OUT09": 0.5})
     assert presets.load("mine").settings == expected
@@ -139,8 +156,11 @@ def test_the_scripts_page_returns_its_arguments_and_pastes_into_them(monkeypatch
     monkeypatch.setattr(paths, "data_path", str(tmp_path))
     with gradio.Blocks():
         components = script.ui(False)
-    assert len(components) == 1 + len(CONTROLS)
-    assert [component for component, _ in script.infotext_fields] == components
+    assert len(components) == 1 + len(CONTROLS) + 1
+    # the box of the comparison is of one request and of no picture
+    assert [component for component, _ in script.infotext_fields] == components[:-1]
+    assert components[-1].label == "Compare"
+    assert components[-1].do_not_save_to_config
     text = {"Slothful Attention": "v1; peak_time=0.25; block_weights=M00=0.5"}
     pasted = dict(zip(["enabled", *(c.name for c in CONTROLS)],
                       [target(text) for _, target in script.infotext_fields]))  # fmt: skip

@@ -8,6 +8,7 @@ from modules import errors
 _cfg_denoiser: list = []
 _before_ui: list = []
 _ui_settings: list = []
+_app_started: list = []
 
 
 @dataclasses.dataclass
@@ -39,6 +40,17 @@ def on_ui_settings(callback, *, name=None):
     _ui_settings.append(callback)
 
 
+def on_app_started(callback, *, name=None):
+    """Register a callback that receives the page and the FastAPI application."""
+    _app_started.append(callback)
+
+
+def app_started_callback(demo, app):
+    """Call them all; `demo` is the page's gradio Blocks."""
+    for callback in _app_started:
+        callback(demo, app)
+
+
 def cfg_denoiser_callback(params):
     """Call them all; what they raise is reported and swallowed, as in the webui."""
     for callback in _cfg_denoiser:
@@ -53,3 +65,4 @@ def clear_callbacks():
     _cfg_denoiser.clear()
     _before_ui.clear()
     _ui_settings.clear()
+    _app_started.clear()

@@ -1,0 +1,83 @@
+// Compare: one request that makes each picture twice, and the two pictures with a divider.
+
+(globalThis.slothfulAttention ??= {}).Comparison = class {
+    constructor(tab, controls) {
+        const {make, text} = slothfulAttention.elements;
+        this.tab = tab;
+        this.controls = controls;
+        this.button = make("button", {type: "button", class: "slothful-button",
+            title: text("Generates each picture twice with the same seed, without and with the effect."),
+            click: () => this._begin()}, text("Compare off / on"));
+        this.off = make("img", {alt: text("The picture without the effect")});
+        this.on = make("img", {alt: text("The picture with the effect"), class: "slothful-on"});
+        this.range = make("input", {type: "range", min: 0, max: 100, value: 50, step: 1,
+            "aria-label": text("Divider between off and on"), input: () => this._divide()});
+        this.pictures = make("div", {class: "slothful-pictures"}, this.off, this.on,
+            make("span", {class: "slothful-tag"}, text("off")),
+            make("span", {class: "slothful-tag slothful-tag-on"}, text("on")),
+            make("span", {class: "slothful-divider", "aria-hidden": "true"}), this.range);
+        this.root = make("section", {class: "slothful-compare", hidden: "",
+            "aria-label": text("Comparison")}, this.pictures);
+        this._divide();
+    }
+
+    /** Whether a comparison has been asked for and not been seen yet: look again soon. */
+    get waits() {
+        return this.waiting !== undefined;
+    }
+
+    _divide() {
+        this.pictures.style.setProperty("--slothful-cut", `${this.range.value}%`);
+    }
+
+    /** Tick the hidden box, press the host's own button, and untick it again. */
+    _begin() {
+        const box = this.controls.element("compare").querySelector("input");
+        const tick = (on) => {
+            if (box.checked !== on) {
+                box.click();
+            }
+        };
+        this.waiting = this._info();
+        tick(true);
+        // gradio takes the values of a request when the button is pressed, from what has been
+        // rendered by then
+        setTimeout(() => {
+            gradioApp().getElementById(`${this.tab}_generate`).click();
+            setTimeout(() => tick(false));
+        }, 100);
+    }
+
+    /** What the host says about the pictures in its gallery, as text. */
+    _info() {
+        return gradioApp().querySelector(`#generation_info_${this.tab} textarea`)?.value ?? "";
+    }
+
+    /** Show the pair as soon as the gallery has it. */
+    look() {
+        const info = this._info();
+        if (!this.waits || !info || info === this.waiting) {
+            return;
+        }
+        const {infotexts} = JSON.parse(info);
+        const images = this._images();
+        const made = (index) => infotexts[index].includes("Slothful Attention: v");
+        // a grid of all pictures, if there is one, comes first and has the first picture's text
+        const on = infotexts.findIndex((_, index) => made(index));
+        const off = infotexts.slice(0, on).findLastIndex((_, index) => !made(index));
+        if (on < 0 || off < 0 || images.length < infotexts.length) {
+            return;
+        }
+        this.waiting = undefined;
+        this.off.src = images[off];
+        this.on.src = images[on];
+        this.root.hidden = false;
+    }
+
+    /** The addresses of the gallery's pictures in their order. */
+    _images() {
+        const gallery = gradioApp().getElementById(`${this.tab}_gallery`);
+        const small = gallery.querySelectorAll(".thumbnail-item img");
+        return [...small].map((image) => image.src);
+    }
+};

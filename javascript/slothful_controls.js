@@ -1,0 +1,93 @@
+// Reading and writing the host's gradio components, by their ids.
+
+(globalThis.slothfulAttention ??= {}).Controls = class {
+    /** `tab` is "txt2img" or "img2img", `declarations` what Python wrote into the panel. */
+    constructor(tab, declarations) {
+        this.tab = tab;
+        this.declarations = declarations;
+        this.byName = Object.fromEntries(declarations.map((d) => [d.name, d]));
+        this.known = {};
+    }
+
+    /** An element of the accordion by its name. */
+    element(name) {
+        return gradioApp().getElementById(`script_${this.tab}_slothful_attention_${name}`);
+    }
+
+    /** The values of all controls by name. What cannot be read, as while somebody searches in a
+     *  list of choices, keeps its last value. */
+    values() {
+        for (const {name, kind, choices} of this.declarations) {
+            const input = this._input(this.element(name), kind);
+            const value = kind === "bool" ? input?.checked
+                : kind === "choice" ? input?.value : parseFloat(input?.value);
+            const readable = kind === "choice" ? choices.includes(value)
+                : kind === "bool" ? input : Number.isFinite(value);
+            if (readable) {
+                this.known[name] = value;
+            }
+        }
+        return {...this.known};
+    }
+
+    /** Write a number into a control, as if it had been typed. */
+    set(name, value) {
+        const input = this._input(this.element(name), "float");
+        if (parseFloat(input.value) !== value) {
+            input.value = value;
+            updateInput(input);
+        }
+    }
+
+    /** Whether the chosen method uses a control. */
+    used(name, values) {
+        const methods = this.byName[name]?.methods ?? [];
+        return methods.length === 0 || methods.includes(values.method);
+    }
+
+    /** The host's own fields, under the names that the server knows. */
+    fields() {
+        const {tab} = this;
+        const fields = {
+            img2img: tab === "img2img",
+            hires: Boolean(this._own("hr-checkbox", "bool")?.checked),
+            sampler: this._own("sampling", "choice")?.value,
+            scheduler: this._own("scheduler", "choice")?.value,
+        };
+        const numbers = {
+            steps: "steps", width: "width", height: "height", hr_steps: "hires_steps",
+            denoising_strength: "denoising_strength", hr_scale: "hr_scale",
+            hr_resize_x: "hr_resize_x", hr_resize_y: "hr_resize_y",
+        };
+        for (const [name, id] of Object.entries(numbers)) {
+            const value = parseFloat(this._own(id, "float")?.value);
+            if (Number.isFinite(value)) {
+                fields[name] = value;
+            }
+        }
+        const scale = this._own("scale", "float");
+        const image = this.image();
+        if (image && scale?.offsetParent) { // "Resize by" is chosen
+            fields.width = Math.floor(image.naturalWidth * scale.value);
+            fields.height = Math.floor(image.naturalHeight * scale.value);
+        }
+        return fields;
+    }
+
+    /** The picture that img2img begins with, null if there is none. */
+    image() {
+        const images = this.tab === "img2img"
+            ? gradioApp().querySelectorAll("#mode_img2img img") : [];
+        return [...images].find((image) => image.offsetParent && image.naturalWidth) ?? null;
+    }
+
+    _own(id, kind) {
+        return this._input(gradioApp().getElementById(`${this.tab}_${id}`), kind);
+    }
+
+    _input(element, kind) {
+        const types = {bool: "input[type=checkbox]", choice: "input:checked"};
+        return element?.querySelector(types[kind] ?? "input[type=number]")
+            ?? (kind === "choice" ? element?.querySelector("input") : null);
+    }
+};

@@ -1,0 +1,144 @@
+"""What the page draws: the passes, the plan of each site at each step, and what they leave to do.
+
+All of it comes from the core, so that the page shows what will happen and computes nothing of it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from slothful import (
+    Moment,
+    PassClock,
+    Settings,
+    SitePlan,
+    UnsupportedModelError,
+    estimate,
+    shape_of,
+)
+from slothful.arithmetic import plan_where_it_pays
+from slothful.cost import UnetShape, grid_of
+from slothful.plan import acts_in
+from slothful.schedule import noise_level_time
+from slothful_webui.passes import Fields, Pass, passes_of
+
+FEW_KEYS = 64
+"""Fewer keys than the coarsest self-attention of SD1 has at 512x512 lose what a picture holds."""
+
+_shapes: weakref.WeakKeyDictionary[Any, UnetShape | None] = weakref.WeakKeyDictionary()
+
+
+def describe(settings: Settings, fields: Fields, model: Any) -> dict[str, Any]:
+    """The drawing of settings for the passes that the page's fields ask for, JSON-ready.
+
+    `model` is the webui's loaded model. "model" in the answer is "loaded", "none" where there is
+    no model yet, or "unsupported"; the last two have no sites, plans or costs.
+    """
+    shape = None if model is None else _shape(model)
+    sites = [] if shape is None else [each.site for each in shape.sites]
+    plans: dict[SitePlan, int] = {}
+    passes = [_describe_pass(settings, each, shape, plans) for each in passes_of(fields, model)]
+    return {
+        "model": "none" if model is None else "unsupported" if shape is None else "loaded",
+        "sites": [{"name": s.name, "side": s.side, "level": s.level, "depth": s.depth}
+                  for s in sites],
+        "plans": [_describe_plan(plan) for plan in plans],
+        "passes": passes,
+    }  # fmt: skip
+
+
+def _shape(model: Any) -> UnetShape | None:
+    """The shape of the model's U-Net, None where nothing can be applied to it."""
+    unet = getattr(getattr(model, "model", None), "diffusion_model", None)
+    if unet is None:
+        return None
+    if unet not in _shapes:
+        try:
+            _shapes[unet] = shape_of(unet)
+        except UnsupportedModelError:
+            _shapes[unet] = None
+    return _shapes[unet]
+
+
+def _describe_pass(
+    settings: Settings, each: Pass, shape: UnetShape | None, plans: dict[SitePlan, int]
+) -> dict[str, Any]:
+    """One pass; its "sites" name, for each step, the number of the plan in `plans`, -1 where the
+    site is left alone.
+    """
+    moments = _moments(settings, each)
+    acts = acts_in(settings, each.name, each.width, each.height)
+    chosen: dict[str, list[SitePlan | None]] = {}
+    for site in (own.site for own in shape.sites) if shape else ():
+        grid = grid_of(each.width, each.height, site.level)
+        chosen[site.name] = [
+            plan_where_it_pays(settings, moment, site, grid) if acts else None for moment in moments
+        ]
+    return {
+        "name": each.name,
+        "width": each.width,
+        "height": each.height,
+        "acts": acts,
+        "exact": each.exact,
+        "times": [moment.time for moment in moments],
+        "noise": [noise_level_time(timestep) for timestep in each.timesteps],
+        "sites": {
+            name: [-1 if plan is None else plans.setdefault(plan, len(plans)) for plan in row]
+            for name, row in chosen.items()
+        },
+        "left": _left(settings, each, shape, moments, acts),
+        "few": _few_keys(chosen),
+    }
+
+
+def _moments(settings: Settings, each: Pass) -> list[Moment]:
+    by_noise = settings.time_axis == "noise level"
+    time = noise_level_time if by_noise else PassClock(each.timesteps).progress
+    return [
+        Moment(timestep, time(timestep), step, each.name)
+        for step, timestep in enumerate(each.timesteps)
+    ]
+
+
+def _left(
+    settings: Settings, each: Pass, shape: UnetShape | None, moments: list[Moment], acts: bool
+) -> dict[str, float] | None:
+    """The parts of the arithmetic that are left, None where they are not known."""
+    if shape is None or not moments:
+        return None
+    if not acts:
+        return {"attention": 1.0, "unet": 1.0}
+    cost = estimate(settings, shape, each.width, each.height, moments)
+    return {"attention": cost.attention_share, "unet": cost.total_share}
+
+
+def _few_keys(chosen: dict[str, list[SitePlan | None]]) -> dict[str, Any] | None:
+    """The site that is left with the fewest keys, if they are too few for the tokens it has."""
+    scarce = [
+        (plan.key_count, name)
+        for name, plans in chosen.items()
+        for plan in plans
+        if plan is not None and plan.key_count < FEW_KEYS and plan.tokens >= 4 * FEW_KEYS
+    ]
+    if not scarce:
+        return None
+    keys, site = min(scarce)
+    return {"site": site, "keys": keys, "enough": FEW_KEYS}
+
+
+def _describe_plan(plan: SitePlan) -> dict[str, Any]:
+    """A plan in numbers. "stride" is the tokens for each key that a query sees; "rows" and
+    "columns" are the borders of the windows, "cell" the (height, width) of a cell, in tokens.
+    """
+    drawn = {
+        "grid": plan.grid,
+        "keys": plan.key_count,
+        "stride": plan.tokens / plan.key_count,
+    }
+    if plan.tiling is not None:
+        drawn |= {"rows": plan.tiling.rows.edges, "columns": plan.tiling.columns.edges}
+    elif plan.reduction is not None and plan.reduction.rows.length == plan.grid[0]:
+        cells = plan.reduction.rows, plan.reduction.columns
+        drawn["cell"] = [axis.stride or axis.length / len(axis) for axis in cells]
+    return drawn

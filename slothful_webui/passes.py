@@ -1,0 +1,141 @@
+"""The passes that the page's own fields ask for: their sizes and the timesteps of their steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import types
+from collections.abc import Mapping
+from typing import Any
+
+from slothful.schedule import TRAIN_STEPS
+from slothful_webui.schedule import pass_timesteps
+
+logger = logging.getLogger(__name__)
+
+_LIMITS = {
+    "width": (64, 8192),
+    "height": (64, 8192),
+    "steps": (1, 500),
+    "denoising_strength": (0, 1),
+    "hr_scale": (1, 8),
+    "hr_resize_x": (0, 8192),
+    "hr_resize_y": (0, 8192),
+    "hr_steps": (0, 500),
+}
+
+
+class FieldError(ValueError):
+    """A field of the page is out of range; the message names it, the value and the range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields:
+    """The page's fields that decide which passes there are, under the webui's names.
+
+    Sizes in pixels; `hr_resize_x` or `hr_resize_y` above 0 go before `hr_scale`; `hr_steps` of 0
+    are as many as `steps`. Raises `FieldError`.
+    """
+
+    width: float = 512
+    height: float = 512
+    steps: float = 20
+    sampler: str = "Euler"
+    scheduler: str = "Automatic"
+    denoising_strength: float = 0.7
+    img2img: bool = False
+    hires: bool = False
+    hr_scale: float = 2
+    hr_resize_x: float = 0
+    hr_resize_y: float = 0
+    hr_steps: float = 0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _LIMITS.items():
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not low <= value <= high:
+                raise FieldError(f"{name} must be between {low} and {high}, got {value!r}")
+            if name != "denoising_strength" and name != "hr_scale":
+                object.__setattr__(self, name, int(value))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Fields:
+        """Fields by name; those that are missing keep their defaults, others are not looked at."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in names})
+
+    @property
+    def hires_size(self) -> tuple[int, int]:
+        """(width, height) of the hires pass in pixels."""
+        x, y = self.hr_resize_x, self.hr_resize_y
+        if x and y:
+            return x, y
+        if not x and not y:
+            return int(self.width * self.hr_scale), int(self.height * self.hr_scale)
+        # one side is given, the other keeps the proportion
+        return x or y * self.width // self.height, y or x * self.height // self.width
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """A pass: "base", "img2img" or "hires", its size in pixels, the timesteps of its steps from
+    the largest down.
+
+    `exact` is false where the sampler's own schedule is not known and the steps are evenly spaced.
+    """
+
+    name: str
+    width: int
+    height: int
+    timesteps: tuple[float, ...]
+    exact: bool
+
+
+def passes_of(fields: Fields, model: Any) -> list[Pass]:
+    """The passes in their order. `model` is the webui's loaded model, None if there is none."""
+    name = "img2img" if fields.img2img else "base"
+    passes = [Pass(name, fields.width, fields.height, *_timesteps(fields, model, hires=False))]
+    if fields.hires and not fields.img2img:
+        passes.append(Pass("hires", *fields.hires_size, *_timesteps(fields, model, hires=True)))
+    return passes
+
+
+def _timesteps(fields: Fields, model: Any, *, hires: bool) -> tuple[tuple[float, ...], bool]:
+    """(timesteps, whether they are the sampler's own) of a pass."""
+    tail = hires or fields.img2img
+    if tail and fields.denoising_strength == 0:
+        return (), True
+    if model is not None:
+        try:
+            own = pass_timesteps(_stand_in(fields, model, hires, tail))
+            return tuple(sorted(own, reverse=True)), True
+        # whatever a sampler of another extension does here, the page still gets a drawing
+        except Exception as error:
+            logger.debug("the schedule of %s is not known: %s", fields.sampler, error)
+    start = min(fields.denoising_strength, 0.999) if tail else 1.0
+    count = (fields.hr_steps or fields.steps) if hires else fields.steps
+    if fields.img2img:  # it begins inside a schedule of all steps
+        count = int(start * fields.steps) + 1
+    return tuple((TRAIN_STEPS - 1) * start * (1 - i / count) for i in range(count)), False
+
+
+def _stand_in(fields: Fields, model: Any, hires: bool, tail: bool) -> Any:
+    """What a sampler asks the request for when it makes its schedule."""
+    from modules import sd_samplers
+
+    sampler = sd_samplers.create_sampler(fields.sampler, model)
+    sampler.model_wrap_cfg.init_latent = True if tail else None
+    return types.SimpleNamespace(
+        sampler=sampler,
+        steps=fields.steps,
+        hr_second_pass_steps=fields.hr_steps,
+        is_hr_pass=hires,
+        denoising_strength=fields.denoising_strength,
+        scheduler=fields.scheduler,
+        hr_scheduler=fields.scheduler,
+        sampler_noise_scheduler_override=None,
+        extra_generation_params={},
+        width=fields.width,
+        height=fields.height,
+    )

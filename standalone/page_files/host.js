@@ -1,0 +1,92 @@
+// The few globals of the webui's page that the extension's scripts use, and the host's own needs.
+
+var opts = {};
+
+function gradioApp() {
+    return document;
+}
+
+/** Tell gradio that a script has changed an input. */
+function updateInput(target) {
+    target.dispatchEvent(new Event("input", {bubbles: true}));
+}
+
+const embeddedHost = (function() {
+    const loaded = [];
+    const optionsChanged = [];
+
+    function setCheckpoint(name) {
+        opts.sd_model_checkpoint = name;
+        optionsChanged.forEach((callback) => callback());
+    }
+
+    function openTab(name) {
+        const tabs = [...document.querySelectorAll("#tabs > .tab-nav button")];
+        tabs.find((tab) => tab.textContent.trim() === name).click();
+    }
+
+    /** Put a check box into an accordion's header; gradio's own, hidden one follows it. */
+    function addCheckbox(accordion) {
+        const hidden = document.querySelector(`#${accordion.id}-checkbox input`);
+        const heading = accordion.querySelector(".label-wrap");
+        const box = document.createElement("input");
+        box.type = "checkbox";
+        box.id = `${accordion.id}-visible-checkbox`;
+        box.setAttribute("aria-label", heading.textContent.trim());
+        box.addEventListener("click", (event) => event.stopPropagation());
+        box.addEventListener("change", () => {
+            hidden.checked = box.checked;
+            hidden.dispatchEvent(new Event("change", {bubbles: true}));
+            if (box.checked && !heading.classList.contains("open")) {
+                heading.click();
+            }
+        });
+        heading.prepend(box);
+    }
+
+    /** gradio's hidden box has changed, as by a paste. */
+    function setChecked(id, on) {
+        document.getElementById(`${id}-visible-checkbox`).checked = on;
+    }
+
+    /** Texts, tooltips and placeholders in the page's language. */
+    function translate(root) {
+        const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+            const words = localization[texts.currentNode.textContent.trim()];
+            if (words) {
+                texts.currentNode.textContent = words;
+            }
+        }
+    }
+
+    function begin() {
+        document.querySelectorAll(".input-accordion").forEach(addCheckbox);
+        loaded.forEach((callback) => callback());
+        if (Object.keys(localization).length) {
+            translate(document.body);
+            new MutationObserver((changes) => changes.forEach((change) => {
+                change.addedNodes.forEach(translate);
+            })).observe(document.body, {childList: true, subtree: true});
+        }
+    }
+
+    document.addEventListener("DOMContentLoaded", () => {
+        const observer = new MutationObserver(() => {
+            if (document.querySelector("#txt2img_prompt")) {
+                observer.disconnect();
+                begin();
+            }
+        });
+        observer.observe(document.body, {childList: true, subtree: true});
+    });
+    return {loaded, optionsChanged, setCheckpoint, openTab, setChecked};
+})();
+
+function onUiLoaded(callback) {
+    embeddedHost.loaded.push(callback);
+}
+
+function onOptionsChanged(callback) {
+    embeddedHost.optionsChanged.push(callback);
+}

@@ -1,0 +1,196 @@
+"""What the server tells the page to draw: from the core, for the passes that the fields ask for."""
+
+import types
+
+import pytest
+
+from slothful import Moment, PassClock, Settings, estimate, find_sites, shape_of
+from slothful.arithmetic import plan_where_it_pays
+from slothful.cost import grid_of
+from slothful.schedule import noise_level_time
+from slothful_webui.controls import values_of
+from slothful_webui.drawing import FEW_KEYS, describe
+from slothful_webui.passes import FieldError, Fields, passes_of
+from slothful_webui.routes import answer
+from slothful_webui.schedule import pass_timesteps
+from standalone.checkpoint import SMALL, load
+from standalone.processing import Processing, process_images
+from standalone.runner import ScriptRunner
+from standalone.samplers import SAMPLERS
+from tests.unets import make_unet
+
+
+@pytest.fixture(scope="module")
+def model():
+    ScriptRunner()  # puts the host's `modules` where they can be imported
+    return load(SMALL)
+
+
+def model_with(unet):
+    return types.SimpleNamespace(model=types.SimpleNamespace(diffusion_model=unet))
+
+
+FIELDS = Fields(width=256, height=192, steps=6, hires=True, hr_scale=2, hr_steps=4)
+
+
+@pytest.mark.parametrize("method", Settings.parameter("method").choices)
+@pytest.mark.parametrize("axis", Settings.parameter("time_axis").choices)
+def test_every_plan_drawn_is_the_one_that_would_be_applied(model, method, axis):
+    settings = Settings(method=method, time_axis=axis, tile_shift="alternating", min_size=192)
+    drawn = describe(settings, FIELDS, model)
+    sites = find_sites(model.model.diffusion_model)
+    assert [site["name"] for site in drawn["sites"]] == [site.name for site in sites]
+    for one, described in zip(passes_of(FIELDS, model), drawn["passes"], strict=True):
+        clock = PassClock(one.timesteps)
+        time = noise_level_time if axis == "noise level" else clock.progress
+        moments = [Moment(t, time(t), i) for i, t in enumerate(one.timesteps)]
+        assert described["times"] == [moment.time for moment in moments]
+        for site in sites:
+            grid = grid_of(one.width, one.height, site.level)
+            for moment, number in zip(moments, described["sites"][site.name], strict=True):
+                plan = plan_where_it_pays(settings, moment, site, grid)
+                assert (plan is None) == (number == -1)
+                if plan is not None:
+                    shown = drawn["plans"][number]
+                    assert shown["keys"] == plan.key_count
+                    assert shown["stride"] == grid[0] * grid[1] / plan.key_count
+                    assert shown.get("rows") == (plan.tiling and plan.tiling.rows.edges)
+        cost = estimate(settings, shape_of(model.model.diffusion_model), one.width, one.height,
+                        moments)  # fmt: skip
+        assert described["left"] == {"attention": cost.attention_share, "unet": cost.total_share}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("kind", ["txt2img", "img2img", "hires"])
+def test_the_steps_drawn_are_those_that_are_sampled(model, sampler, kind):
+    """Compared with the schedules of a real request while it runs."""
+    seen = []
+
+    class Watch:
+        title, process_batch = (lambda self: "watch"), (lambda self, p: None)
+
+        def postprocess_batch(self, p, images, batch_number):
+            seen.append(pass_timesteps(p))
+
+        def before_hr(self, p):
+            seen.append(pass_timesteps(p))
+            p.is_hr_pass = True
+
+    from PIL import Image
+
+    request = Processing(
+        model, width=64, height=64, steps=5, sampler_name=sampler, denoising_strength=0.6,
+        init_images=[Image.new("RGB", (64, 64))] if kind == "img2img" else [],
+        enable_hr=kind == "hires", hr_scale=1.5,
+    )  # fmt: skip
+    # the hires pass is over when the batch is, and its sampler is still there
+    seen_hires = {}
+    original = request._pass
+    request._pass = lambda *a: (original(*a), seen_hires.update(last=pass_timesteps(request)))[0]
+    process_images(request, ScriptRunner(script=Watch()))
+    fields = Fields(width=64, height=64, steps=5, sampler=sampler, denoising_strength=0.6,
+                    img2img=kind == "img2img", hires=kind == "hires", hr_scale=1.5)  # fmt: skip
+    drawn = passes_of(fields, model)
+    assert all(one.exact for one in drawn)
+    assert drawn[-1].timesteps == tuple(sorted(seen_hires["last"], reverse=True))
+    assert len(drawn) == (2 if kind == "hires" else 1)
+
+
+def test_passes_that_are_not_chosen_or_too_small_are_left_alone(model):
+    drawn = describe(Settings(passes="hires"), FIELDS, model)["passes"]
+    assert [one["acts"] for one in drawn] == [False, True]
+    assert drawn[0]["left"] == {"attention": 1.0, "unet": 1.0}
+    assert all(number == -1 for row in drawn[0]["sites"].values() for number in row)
+    drawn = describe(Settings(min_size=256), FIELDS, model)["passes"]
+    assert [one["acts"] for one in drawn] == [False, True]
+
+
+def test_a_warning_where_tiles_are_small_and_strength_is_high(model):
+    fields = Fields(width=512, height=512, steps=6)
+    harsh = Settings(method="Near-sighted Attention", base_tile_size=16, peak_tile_size=16,
+                     in_slothful=40, out_slothful=40)  # fmt: skip
+    few = describe(harsh, fields, model)["passes"][0]["few"]
+    plans = describe(harsh, fields, model)
+    least = min(plan["keys"] for plan in plans["plans"])
+    assert few["keys"] == least < FEW_KEYS
+    for method in Settings.parameter("method").choices:
+        assert describe(Settings(method=method), fields, model)["passes"][0]["few"] is None
+
+
+def test_before_a_model_is_loaded_steps_are_drawn_and_no_sites():
+    drawn = describe(Settings(), FIELDS, None)
+    assert (drawn["model"], drawn["sites"], drawn["plans"]) == ("none", [], [])
+    base, hires = drawn["passes"]
+    assert len(base["times"]) == 6
+    assert len(hires["times"]) == 4
+    assert min(hires["times"]) > 0.2
+    assert not base["exact"]
+    assert base["left"] is None
+
+
+def test_a_model_that_nothing_can_be_applied_to_says_so():
+    assert describe(Settings(), FIELDS, model_with(object))["model"] == "unsupported"
+
+
+def test_each_family_has_its_own_sites(any_unet):
+    drawn = describe(Settings(), Fields(), model_with(any_unet))
+    assert drawn["model"] == "loaded"
+    assert [s["name"] for s in drawn["sites"]] == [s.name for s in find_sites(any_unet)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        (dict(hr_scale=1.5), (768, 384)),
+        (dict(hr_resize_x=1024), (1024, 512)),
+        (dict(hr_resize_y=512), (1024, 512)),
+        (dict(hr_resize_x=640, hr_resize_y=640), (640, 640)),
+    ],
+)
+def test_the_size_of_the_hires_pass(fields, size):
+    assert Fields(width=512, height=256, **fields).hires_size == size
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("width", 9000, "width must be between 64 and 8192, got 9000"),
+        ("steps", float("nan"), "steps must be between 1 and 500, got nan"),
+        ("denoising_strength", 1.5, "denoising_strength must be between 0 and 1, got 1.5"),
+        ("hr_scale", "2", "hr_scale must be between 1 and 8, got '2'"),
+    ],
+)
+def test_a_field_out_of_range_is_named(name, value, message):
+    with pytest.raises(FieldError, match=message):
+        Fields(**{name: value})
+    body = {"values": values_of(Settings()), "fields": {name: value, "unknown": 1}}
+    assert answer(body, None) == {"error": message}
+
+
+def test_a_setting_out_of_range_is_named():
+    values = values_of(Settings())
+    values[1] = 7
+    said = answer({"values": values, "fields": {}}, None)
+    assert said == {"error": "peak_time must be between 0 and 1, got 7"}
+    assert "values" in answer({}, None)["error"]
+
+
+def test_no_schedule_without_strength(model):
+    drawn = describe(Settings(), Fields(img2img=True, denoising_strength=0), model)
+    assert drawn["passes"][0]["times"] == []
+    assert drawn["passes"][0]["left"] is None
+
+
+def test_nothing_is_drawn_from_torchs_generator(model):
+    import torch
+
+    state = torch.random.get_rng_state()
+    describe(Settings(method="Near-sighted Tile", tile_shift="random"), FIELDS, model)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_shape_of_a_unet_is_read_once(monkeypatch):
+    unet = make_unet("sd1")
+    first = describe(Settings(), Fields(), model_with(unet))
+    monkeypatch.setattr("slothful_webui.drawing.shape_of", None)
+    assert describe(Settings(), Fields(), model_with(unet)) == first

@@ -1,0 +1,409 @@
+"""The page in a headless Chromium: the embedded host's, and with WEBUI_DIR the real webui's too."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from slothful import FAMILY_SITES, KNOWN_SITES, Moment, Settings
+from slothful.plan import site_strength
+from slothful_webui.controls import CONTROLS, values_of
+from slothful_webui.infotext import write_infotext
+from slothful_webui.presets import SHIPPED, PresetFolders
+from tests.browser import NEEDS_CHROMIUM, opened, read_picture
+from tests.test_formulas import Site
+from tests.webui import NEEDS_WEBUI, REQUEST, encode
+
+pytestmark = NEEDS_CHROMIUM
+
+CHANGED = Settings(
+    method="Near-sighted Attention", peak_time=0.25, time_axis="pass progress", keep_middle=False,
+    in_mode="1D_MAX", out_slothful=12.5, tile_size=20, passes="hires", min_size=512,
+    block_weights={"IN01": 0.5, "M00": 2, "OUT11": 0},
+)  # fmt: skip
+STRONG = Settings(time_decay=0, in_slothful=12, out_slothful=9)
+PASTED = f"{REQUEST}, Slothful Attention: {write_infotext(CHANGED)}, Version: v1.10.1"
+
+
+@pytest.fixture(params=["embedded", pytest.param("webui", marks=NEEDS_WEBUI)])
+def host(request):
+    """The server of each host in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def page(host):
+    with opened(host.port) as page:
+        yield page
+
+
+@pytest.fixture
+def panel(page):
+    """The accordion's panel, unfolded, with the server's answer drawn."""
+    page.open_groups()
+    panel = page.control("drawings")
+    page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
+    return panel
+
+
+def names_shown(page):
+    return [name for name in KNOWN_SITES if page.control(name).is_visible()]
+
+
+def curve(panel, side, index=0):
+    """The points of a drawn curve as (time, strength), read off its pixels and the scale."""
+    path = panel.locator(f"path.slothful-curve.slothful-{side}").nth(index)
+    points = re.findall(r"([\d.]+),([\d.]+)", path.get_attribute("d"))
+    field = panel.locator("rect.slothful-field").nth(index)
+    x, y, width, height = (float(field.get_attribute(n)) for n in ("x", "y", "width", "height"))
+    top = max(float(t) for t in panel.locator("svg text").all_inner_texts() if t.isdigit())
+    return [((float(a) - x) / width, (y + height - float(b)) / height * top) for a, b in points]
+
+
+# -- the controls
+
+
+def test_both_tabs_have_every_control_once_with_its_default(page):
+    for page.tab in ("txt2img", "img2img"):
+        assert not page.enabled
+        for control in CONTROLS:
+            assert page.control(control.name).count() == 1, control.name
+        assert page.values() == values_of(Settings())
+
+
+def test_only_what_the_method_uses_is_shown(page):
+    page.open_groups()
+    for method in reversed(Settings.parameter("method").choices):
+        page.choose("method", method)
+        uses = {
+            c.name: not c.parameter.methods or method in c.parameter.methods
+            for c in CONTROLS
+            if not c.is_site and c.parameter.group != "tiling"
+        }
+        page.wait_until(
+            lambda uses=uses: uses == {name: page.control(name).is_visible() for name in uses}
+        )
+
+
+def test_another_type_of_checkpoint_has_other_blocks(page, panel):
+    assert names_shown(page) == list(FAMILY_SITES["SD1, SD2"])
+    for name, family in (("sdxl", "SDXL"), ("small", "SD1, SD2")):
+        page.choose_checkpoint(name)
+        names = list(FAMILY_SITES[family])
+        page.wait_until(lambda names=names: names_shown(page) == names)
+        cells = panel.locator(".slothful-cell > span")
+        page.wait_until(
+            lambda names=names, cells=cells: sorted(cells.all_inner_texts()) == sorted(names)
+        )
+
+
+def test_a_pasted_infotext_restores_every_control(page):
+    page.paste(PASTED)
+    page.wait_until(lambda: page.values() == values_of(CHANGED))
+    assert page.enabled
+    page.paste(f"{REQUEST}, Version: v1.10.1")
+    page.wait_until(lambda: not page.enabled)
+    assert page.values() == values_of(CHANGED)
+
+
+def test_a_picture_is_sent_from_png_info(page, tmp_path):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    (tmp_path / "made.png").write_bytes(base64.b64decode(encode(picture, PASTED)))
+    page.go_to("PNG Info")
+    page.page.locator("#pnginfo_image input[type=file]").set_input_files(tmp_path / "made.png")
+    page.wait_until(lambda: "Slothful Attention: v1" in page.reads("#tab_pnginfo"))
+    page.page.locator("#tab_pnginfo #img2img_tab").click()
+    page.tab = "img2img"
+    page.wait_until(lambda: page.values() == values_of(CHANGED))
+    assert page.enabled
+
+
+def test_after_reload_of_the_page_all_is_as_in_the_beginning(page):
+    page.paste(PASTED)
+    page.wait_until(lambda: page.values() == values_of(CHANGED))
+    page.open()
+    assert page.values() == values_of(Settings())
+    page.open_groups()
+    page.wait_until(lambda: page.control("drawings").locator(".slothful-cell").count() > 0)
+
+
+# -- presets
+
+
+def test_presets_are_loaded_saved_and_reset(page, host, panel):
+    soft = PresetFolders([SHIPPED]).load("soft").settings
+    page.choose("preset", "soft")
+    page.control("preset_load").click()
+    page.wait_until(lambda: page.values() == values_of(soft))
+    page.type_number("OUT09", "0.25")
+    page.choose("preset", "my own")
+    page.control("preset_save").click()
+    file = host.folder / "slothful-presets" / "my own.json"
+    page.wait_until(file.is_file)
+    page.control("preset_reset").click()
+    page.wait_until(lambda: page.values() == values_of(Settings()))
+    # the new one has a button too
+    page.page.locator("#tab_txt2img [data-preset='my own']").click()
+    mine = soft.replace(block_weights={**soft.block_weights, "OUT09": 0.25})
+    page.wait_until(lambda: page.values() == values_of(mine))
+    file.unlink()
+
+
+def test_every_preset_has_a_drawing_and_explains_itself_on_hover(page, panel):
+    presets = PresetFolders([SHIPPED])
+    for name in presets.names():
+        button = page.page.locator(f"#tab_txt2img [data-preset='{name}']")
+        assert button.locator("svg path").count() >= 1
+        words = presets.load(name).description
+        assert button.get_attribute("title") == words
+        button.hover()
+        assert words in page.control("preset_buttons").inner_text()
+
+
+def test_a_name_that_leaves_the_folder_is_refused_with_a_notice(page, panel):
+    page.choose("preset", "../up")
+    page.control("preset_save").click()
+    notice = page.page.locator(".toast-wrap")
+    page.wait_until(lambda: "a preset's name has 1 to 64 letters" in notice.inner_text())
+
+
+# -- the drawings
+
+
+def test_the_curves_are_the_cores_strength(page, panel):
+    settings = Settings.from_mapping({"peak_time": 0.7, "time_decay": 3, "in_slothful": 20})
+    for name, value in settings.changed().items():
+        page.type_number(name, str(value))
+    page.wait_until(lambda: abs(max(s for _, s in curve(panel, "in")) - 20) < 0.5)
+    for side, name in (("in", "IN01"), ("out", "OUT11")):
+        for time, strength in curve(panel, side):
+            expected = site_strength(settings, Moment(0, time), Site(name, 1))
+            assert strength == pytest.approx(expected, abs=0.5)  # half a pixel is 0.2
+
+
+def test_the_curve_follows_a_dragged_slider_and_a_dragged_peak_its_slider(page, panel):
+    before = curve(panel, "in")
+    page.drag_slider("peak_time", 0.4, 0.9)
+    moved = page.value("peak_time")
+    assert moved > 0.7
+    page.wait_until(lambda: curve(panel, "in") != before)
+    highest = max(curve(panel, "in"), key=lambda point: point[1])[0]
+    assert highest == pytest.approx(moved, abs=0.02)
+    # and the other way: the knob moves the slider
+    panel.scroll_into_view_if_needed()
+    knob = panel.locator(".slothful-knob").bounding_box()
+    field = panel.locator("rect.slothful-field").bounding_box()
+    middle = knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2
+    page.drag(*middle, field["x"] + 0.2 * field["width"])
+    page.wait_until(lambda: page.value("peak_time") == 0.2)
+
+
+def test_the_peak_moves_by_keys_and_says_where_it_is(page, panel):
+    peak = panel.locator(".slothful-peak")
+    peak.focus()
+    for key, expected in (("ArrowRight", 0.45), ("ArrowDown", 0.4), ("End", 1), ("Home", 0)):
+        peak.press(key)
+        page.wait_until(lambda expected=expected: page.value("peak_time") == expected)
+        page.wait_until(
+            lambda expected=expected: float(peak.get_attribute("aria-valuenow")) == expected
+        )
+    assert peak.get_attribute("aria-label") == "Peak time"
+
+
+def test_steps_and_both_passes_are_drawn(page, panel):
+    dots = panel.locator(".slothful-dot.slothful-in")
+    steps = int(page.page.locator("#txt2img_steps input[type=number]").input_value())
+    page.wait_until(lambda: dots.count() == steps)
+    assert panel.locator(".slothful-start").count() == 0
+    page.page.locator("#txt2img_hr-visible-checkbox").check()
+    page.wait_until(lambda: dots.count() == 2 * steps)
+    assert panel.locator("rect.slothful-field").count() == 2
+    # the second one begins inside the axis of the noise level, and at the start of the pass' own
+    assert panel.locator(".slothful-start").count() == 1
+    assert panel.locator("tbody tr").count() == 2
+    page.choose("time_axis", "pass progress")
+    page.wait_until(lambda: panel.locator(".slothful-start").count() == 0)
+
+
+def test_the_start_of_img2img_is_marked(page):
+    page.go_to("img2img")
+    page.tab = "img2img"
+    page.open_groups()
+    panel = page.control("drawings")
+    page.wait_until(lambda: panel.locator(".slothful-start").count() == 1)
+
+
+def test_the_map_shows_the_moment_and_edits_weights(page, panel):
+    cell = panel.get_by_role("button", name=re.compile("^IN01: "))
+    page.wait_until(lambda: float(cell.locator("b").inner_text()) > 4)
+    scrub = panel.get_by_role("slider", name="Moment")
+    scrub.focus()
+    scrub.press("End")
+    page.wait_until(lambda: "left alone" in cell.get_attribute("aria-label")
+                    or float(cell.locator("b").inner_text()) < 4)  # fmt: skip
+    assert re.match(r"base, step (\d+) of \1, noise", scrub.get_attribute("aria-valuetext"))
+    cell.click()
+    weight = panel.get_by_role("slider", name="Block weight")
+    weight.press("Home")
+    page.wait_until(lambda: page.value("IN01") == 0)
+    page.wait_until(lambda: "weight 0" in cell.get_attribute("aria-label"))
+    weight.press("Escape")
+    assert weight.is_hidden()
+    assert cell.evaluate("cell => cell === document.activeElement")
+
+
+def test_tiles_are_drawn_with_their_shift(page, panel):
+    for name, number in (("width", 512), ("height", 256)):
+        box = page.page.locator(f"#txt2img_{name} input[type=number]")
+        box.fill(str(number))
+        box.press("Tab")
+    page.choose("method", "Near-sighted Tile")
+    tiles = panel.locator(".slothful-tiles")
+    lines = tiles.locator("path.slothful-windows")
+    page.wait_until(lambda: "1x2 tiles on 32x64 tokens" in tiles.inner_text())
+    assert lines.get_attribute("d") == "M32 0V32"
+    page.choose("tile_shift", "alternating")
+    page.wait_until(lambda: "tiles on 32x64" in tiles.inner_text()
+                    and lines.get_attribute("d") == "M16 0V32M48 0V32")  # fmt: skip
+    scrub = panel.get_by_role("slider", name="Moment")
+    scrub.focus()
+    scrub.press("ArrowRight")
+    page.wait_until(lambda: lines.get_attribute("d") == "M32 0V32")
+
+
+def test_arithmetic_left_and_the_warning_of_few_keys(page, panel):
+    share = lambda: int(panel.locator("tbody td").first.inner_text().split()[0])  # noqa: E731
+    page.wait_until(lambda: 0 < share() < 100)
+    weak = share()
+    page.type_number("in_slothful", "40")
+    page.type_number("out_slothful", "40")
+    page.wait_until(lambda: share() < weak)
+    assert panel.locator(".slothful-notes").is_hidden()
+    page.type_number("in_slothful", "50")
+    page.type_number("out_slothful", "50")
+    page.wait_until(lambda: "Few keys:" in panel.inner_text())
+
+
+def test_a_value_out_of_range_is_named(page, panel):
+    page.control("peak_time").locator("input[type=number]").fill("7")
+    page.wait_until(lambda: "peak_time must be between 0 and 1, got 7" in panel.inner_text())
+    page.control("preset_reset").click()
+    page.wait_until(lambda: "must be" not in panel.inner_text())
+
+
+# -- generating
+
+
+def test_a_comparison_is_two_pictures_with_a_divider(page, panel):
+    page.paste(f"{REQUEST}, Slothful Attention: {write_infotext(STRONG)}, Version: v1.10.1")
+    page.wait_until(lambda: page.values() == values_of(STRONG))
+    with_effect = page.generate()
+    panel.get_by_role("button", name="Compare off / on").click()
+    pictures = panel.locator(".slothful-compare img")
+    page.wait_until(lambda: panel.locator(".slothful-compare").is_visible())
+    page.wait_until_idle()
+    off, on = (read_picture(image.get_attribute("src")) for image in pictures.all())
+    assert np.array_equal(on, with_effect)
+    assert not np.array_equal(off, on)
+    info = page.page.locator("#generation_info_txt2img textarea").input_value()
+    made = ["Slothful Attention: v1" in text for text in json.loads(info)["infotexts"]]
+    assert made[-2:] == [False, True]
+    gallery = page.page.locator("#txt2img_gallery .thumbnail-item img")
+    page.wait_until(lambda: gallery.count() == len(made))
+    divider = panel.get_by_role("slider", name="Divider between off and on")
+    divider.press("End")
+    cut = panel.locator(".slothful-pictures").evaluate("p => p.style.cssText")
+    assert "--slothful-cut: 100%" in cut
+    # and the next picture is a single one, without the effect if the box is off
+    page.enable(False)
+    assert np.array_equal(page.generate(), off)
+    page.wait_until(lambda: gallery.count() <= 1)
+
+
+# -- for everybody
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_accessible_in_both_themes_and_on_phones(host, theme, width):
+    with opened(host.port, width=width, theme=theme) as page:
+        page.open_groups()
+        panel = page.control("drawings")
+        page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
+        panel.locator(".slothful-cell").first.click()
+        assert panel.evaluate("p => p.scrollWidth <= p.clientWidth")
+        found = Axe().run(
+            page.page,
+            context={"include": [["#script_txt2img_slothful_attention_enable"]]},
+            options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]},
+        )
+        faults = [
+            (fault["id"], node["target"], node["failureSummary"][:300])
+            for fault in found.response["violations"]
+            for node in fault["nodes"]
+        ]
+        assert faults == []
+
+
+def test_every_control_is_reached_by_keyboard_with_focus_to_be_seen(page, panel):
+    accordion = page.control("enable")
+    accordion.locator(".label-wrap").first.focus()
+    reached, unseen = set(), []
+    for _ in range(200):
+        page.page.keyboard.press("Tab")
+        state = page.page.evaluate(
+            """id => {
+                const here = document.activeElement;
+                const inside = document.getElementById(id).contains(here);
+                const style = getComputedStyle(here);
+                const knob = here.querySelector?.(".slothful-knob");
+                const seen = style.outlineStyle !== "none" || style.boxShadow !== "none"
+                    || (knob && getComputedStyle(knob).strokeWidth === "4px");
+                const block = here.closest("[id^=script_]");
+                return {inside, seen, id: block?.id ?? "", tag: here.outerHTML.slice(0, 120)};
+            }""",
+            "script_txt2img_slothful_attention_enable",
+        )
+        if not state["inside"]:
+            break
+        reached.add(state["id"].removeprefix("script_txt2img_slothful_attention_"))
+        if not state["seen"]:
+            unseen.append(state["tag"])
+    shown = {c.name for c in CONTROLS if page.control(c.name).is_visible()}
+    assert shown <= reached
+    assert {"preset", "preset_buttons", "drawings"} <= reached
+    assert unseen == []
+
+
+def test_the_page_stays_responsive_while_a_slider_is_dragged(page, panel):
+    page.page.locator("#txt2img_hr-visible-checkbox").check()
+    page.choose("method", "Near-sighted Attention")
+    page.wait_until(lambda: panel.locator("tbody tr").count() == 2)
+    page.page.evaluate(
+        """() => {
+            window.longTasks = [];
+            new PerformanceObserver((list) => window.longTasks.push(...list.getEntries()))
+                .observe({type: "longtask"});
+            performance.clearMeasures();
+        }"""
+    )
+    page.drag_slider("peak_time", 0.1, 0.9, moves=60)
+    page.page.wait_for_timeout(500)
+    draws, tasks = page.page.evaluate(
+        """() => {
+            const draws = performance.getEntriesByName("slothful-draw");
+            // the part of each long task that is spent in our script
+            const ours = window.longTasks.map((task) => draws
+                .filter((d) => d.startTime >= task.startTime
+                    && d.startTime < task.startTime + task.duration)
+                .reduce((sum, d) => sum + d.duration, 0));
+            return [draws.map((d) => d.duration), ours];
+        }"""
+    )
+    assert len(draws) > 20  # it drew while it was dragged, not once at the end
+    print(f"draws: {len(draws)}, longest {max(draws):.1f} ms; long tasks, our part: {tasks}")
+    assert max(draws) < 50
+    assert all(task < 50 for task in tasks)
