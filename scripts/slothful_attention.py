@@ -9,7 +9,7 @@ from modules import paths, script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
 from slothful import SettingsError, UnsupportedModelError, find_sites
-from slothful_webui import axes, comparison, infotext, options, page, routes
+from slothful_webui import axes, comparison, infotext, options, page, routes, vae_scope
 from slothful_webui.arguments import read_arguments, wants_comparison
 from slothful_webui.presets import SHIPPED, PresetFolders
 from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
@@ -37,8 +37,14 @@ class SlothfulAttentionScript(scripts.Script):
             comparison.double_batches(p)
 
     def process(self, p, *args):
+        settings = None
         if _compares(args):
             comparison.pair_batches(p)
+        else:
+            with contextlib.suppress(SettingsError):  # told in process_batch
+                settings = read_arguments(args, axes.overrides_of(p))
+        # before p.init, which encodes the picture of img2img, in a comparison for both
+        vae_scope.open_vae(p, settings, _current_vae)
 
     def process_batch(self, p, *args, batch_number=0, **kwargs):
         options.follow_console_setting(shared.opts)
@@ -55,10 +61,15 @@ class SlothfulAttentionScript(scripts.Script):
         if settings is None:
             return
         p.extra_generation_params[infotext.KEY] = infotext.write_infotext(settings)
-        wrap_sample(p, SamplingScope(p, settings, _current_unet).opened)
+        # again: another request may have run inside this one and closed it
+        vae_scope.open_vae(p, settings, _current_vae)
+        wrap_sample(p, SamplingScope(p, settings, _current_unet, _current_vae).opened)
 
     def before_hr(self, p, *args):
         SamplingScope.before_hires()
+
+    def postprocess_batch(self, p, *args, **kwargs):
+        vae_scope.close_vae()
 
 
 def _compares(args):
@@ -88,6 +99,10 @@ def _current_unet():
         return None
     model = getattr(shared.sd_model, "model", None)
     return getattr(model, "diffusion_model", None)
+
+
+def _current_vae():
+    return getattr(shared.sd_model, "first_stage_model", None)
 
 
 def _loaded_model():

@@ -16,6 +16,7 @@ from slothful.plan import SitePlan, plan_site
 from slothful.schedule import Moment, PassClock
 from slothful.settings import Settings
 from slothful.sites import FAMILY_SITES, KNOWN_SITES, Site, UnsupportedModelError, find_sites
+from slothful.vae import VaeTiles
 
 __all__ = [
     "FAMILY_SITES",
@@ -30,6 +31,7 @@ __all__ = [
     "Site",
     "SitePlan",
     "UnsupportedModelError",
+    "VaeTiles",
     "applied",
     "estimate",
     "find_sites",

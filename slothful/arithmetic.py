@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 
@@ -24,7 +25,7 @@ def attention_operations(
     plan: SitePlan | None, grid: tuple[int, int], channels: int, inner: int
 ) -> float:
     """Multiplications and additions of one attn1 for one row of the batch: four projections,
-    scores and the sum of values.
+    scores and the sum of values. With merging, also of the matching.
 
     `grid` is its (height, width) in tokens, `channels` are those of a token, `inner` those of a
     projection (all heads). Without a plan: of the attention as it is.
@@ -33,7 +34,11 @@ def attention_operations(
     queries, keys, projected = tokens, tokens, tokens
     if plan is not None:
         queries, keys, projected = plan.query_count, plan.key_count, _projected_tokens(plan)
-    return 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
+    matching = 0.0
+    if plan is not None and plan.merging is not None:
+        destinations = plan.merging.destinations
+        matching = 2.0 * channels * destinations * (tokens - destinations)
+    return matching + 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
 
 
 def saved_operations(plan: SitePlan, channels: int) -> float:
@@ -44,7 +49,9 @@ def saved_operations(plan: SitePlan, channels: int) -> float:
 
 def moved_values(plan: SitePlan, channels: int) -> int:
     """Values that a plan copies besides the attention itself, for one row of the batch."""
-    sources = plan.grid[0] * plan.grid[1] if plan.pools else _projected_tokens(plan)
+    if plan.merging is not None:  # the tokens are dealt to two sets, merged and spread again
+        return 3 * plan.tokens * channels
+    sources = plan.tokens if plan.pools else _projected_tokens(plan)
     if plan.tiling is None:
         return sources * channels
     dealt = 2 * len(plan.tiling) * plan.key_count
@@ -73,10 +80,12 @@ def plan_where_it_pays(
 
 def _projected_tokens(plan: SitePlan) -> int:
     """Tokens that become keys: each once, however many windows see it."""
+    if plan.merging is not None:
+        return plan.key_count
     if plan.pools:
         windows = 1 if plan.tiling is None else len(plan.tiling)
-        local = plan.tiling.tokens if plan.reduction is None else len(plan.reduction)
+        local = math.prod(plan.window) if plan.reduction is None else len(plan.reduction)
         shared = plan.global_reduction
         return windows * local + (len(shared) if shared else 0)
     sources = plan_layout(plan, torch.device("cpu")).sources
-    return plan.grid[0] * plan.grid[1] if sources is None else len(sources)
+    return plan.tokens if sources is None else len(sources)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from slothful.arithmetic import attention_operations, plan_where_it_pays
+from slothful.merging import Merging
 from slothful.schedule import Moment
 from slothful.settings import Settings
 from slothful.sites import LATENT_FACTOR, Site, blocks_with_levels, find_sites
@@ -26,12 +27,13 @@ class Cost:
     """Arithmetic of the calls of one picture, in operations: without the settings and with them.
 
     `attention` and `attention_left` are those of self-attention (its projections included),
-    `rest` is all else in the U-Net.
+    `rest` and `rest_left` all else in the U-Net, of which only token merging takes anything.
     """
 
     attention: float
     attention_left: float
     rest: float
+    rest_left: float
 
     @property
     def attention_share(self) -> float:
@@ -41,19 +43,37 @@ class Cost:
     @property
     def total_share(self) -> float:
         """Part of the U-Net's arithmetic that is left."""
-        return (self.attention_left + self.rest) / (self.attention + self.rest)
+        return (self.attention_left + self.rest_left) / (self.attention + self.rest)
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteShape:
+    """The channels of a site's tokens and of its projections (all heads), the number of its
+    layers, and their operations for each token in cross-attention and in the feed-forward layers.
+    """
+
+    site: Site
+    channels: int
+    inner: int
+    layers: int
+    cross: float
+    mlp: float
+
+    def merged_away(self, merging: Merging) -> float:
+        """Operations of cross-attention and feed-forward layers that a merging saves."""
+        return merging.count * (merging.cross * self.cross + merging.mlp * self.mlp)
 
 
 @dataclasses.dataclass(frozen=True)
 class UnetShape:
     """What decides a U-Net's cost, read off its modules once.
 
-    `sites` with the channels of tokens and of projections, and the layers of each; `per_position`
-    the operations of all else for each position of a level (factor against the latent); `fixed`
-    those of a call that do not grow with the picture.
+    `sites` are those with self-attention; `per_position` the operations of all else for each
+    position of a level (factor against the latent); `fixed` those of a call that do not grow with
+    the picture.
     """
 
-    sites: tuple[tuple[Site, int, int, int], ...]
+    sites: tuple[SiteShape, ...]
     per_position: tuple[tuple[int, float], ...]
     fixed: float
 
@@ -62,6 +82,14 @@ def shape_of(unet: nn.Module) -> UnetShape:
     """The shape of a U-Net. Raises `UnsupportedModelError` where `find_sites` does."""
     sites = find_sites(unet)
     own = {id(m) for site in sites for attn in site.attentions for m in attn.modules()}
+    part_of = {
+        id(module): (site.name, part)
+        for site in sites
+        for layer in site.layers
+        for part, parent in (("cross", layer.attn2), ("mlp", layer.ff))
+        for module in parent.modules()
+    }
+    parts: dict[tuple[str, str], float] = {}
     per_position: dict[int, float] = {}
     fixed = 0.0
     for level, module, name in _leaves(unet):
@@ -76,12 +104,21 @@ def shape_of(unet: nn.Module) -> UnetShape:
             if name.endswith("attn2.to_q"):  # the scores and the sum of the text's values
                 operations += 4.0 * TEXT_TOKENS * module.out_features
             per_position[level] = per_position.get(level, 0.0) + operations
-    widths = tuple(
-        (site, site.attentions[0].to_q.in_features, site.attentions[0].to_q.out_features,
-         len(site.attentions))
+            if id(module) in part_of:
+                part = part_of[id(module)]
+                parts[part] = parts.get(part, 0.0) + operations
+    shapes = tuple(
+        SiteShape(
+            site,
+            site.attentions[0].to_q.in_features,
+            site.attentions[0].to_q.out_features,
+            len(site.layers),
+            parts[site.name, "cross"],
+            parts[site.name, "mlp"],
+        )
         for site in sites
-    )  # fmt: skip
-    return UnetShape(widths, tuple(sorted(per_position.items())), fixed)
+    )
+    return UnetShape(shapes, tuple(sorted(per_position.items())), fixed)
 
 
 def _leaves(unet: nn.Module) -> Iterable[tuple[int, nn.Module, str]]:
@@ -110,19 +147,22 @@ def estimate(
     Does not depend on the batch: rows cost the same. `settings` act as if the pass were chosen and
     the picture large enough for them.
     """
-    levels = {level for level, _ in shape.per_position} | {site.level for site, *_ in shape.sites}
+    levels = {level for level, _ in shape.per_position} | {s.site.level for s in shape.sites}
     grids = {level: grid_of(width, height, level) for level in levels}
     positions = {level: rows * columns for level, (rows, columns) in grids.items()}
     rest = shape.fixed + sum(each * positions[level] for level, each in shape.per_position)
-    attention = attention_left = 0.0
-    for site, channels, inner, layers in shape.sites:
-        grid = grids[site.level]
-        full = layers * attention_operations(None, grid, channels, inner)
-        attention += full * len(moments)
+    attention = attention_left = merged_away = 0.0
+    for each in shape.sites:
+        grid = grids[each.site.level]
+        widths = each.channels, each.inner
+        attention += each.layers * attention_operations(None, grid, *widths) * len(moments)
         for moment in moments:
-            plan = plan_where_it_pays(settings, moment, site, grid)
-            attention_left += layers * attention_operations(plan, grid, channels, inner)
-    return Cost(attention, attention_left, rest * len(moments))
+            plan = plan_where_it_pays(settings, moment, each.site, grid)
+            attention_left += each.layers * attention_operations(plan, grid, *widths)
+            if plan is not None and plan.merging is not None:
+                merged_away += each.merged_away(plan.merging)
+    rest *= len(moments)
+    return Cost(attention, attention_left, rest, rest - merged_away)
 
 
 def grid_of(width: int, height: int, level: int) -> tuple[int, int]:

@@ -11,14 +11,15 @@ import contextlib
 import functools
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import nn
 
 from slothful.arithmetic import plan_where_it_pays
-from slothful.layout import Layout, deal_keys, join_answers, key_sources, plan_layout, split_queries
-from slothful.plan import SitePlan
+from slothful.layer_hooks import LayerHooks, ReducingHooks
+from slothful.merging_hooks import MergingHooks
+from slothful.methods import TOKEN_MERGING
+from slothful.plan import SitePlan, acts_in
 from slothful.schedule import Moment, PassClock, noise_level_time
 from slothful.settings import Settings
 from slothful.sites import LATENT_FACTOR, Site, find_sites
@@ -45,12 +46,14 @@ class Application:
         self._outer: Application | None = None
         self._clock: PassClock | None = None
         self._pass = "base"
-        self._too_small = False
+        self._acts = False
+        merges = settings.method == TOKEN_MERGING
+        self._hooks: type[LayerHooks] = MergingHooks if merges else ReducingHooks
 
     # -- what the host calls
 
     def begin_pass(self, name: str, clock: PassClock | None = None) -> None:
-        """Say that a pass begins: `name` is "base" or "hires", `clock` its schedule.
+        """Say that a pass begins: `name` is "base", "img2img" or "hires", `clock` its schedule.
 
         Without a clock, "pass progress" runs from the first timestep of the pass down to 0.
         """
@@ -73,8 +76,9 @@ class Application:
         for site in sites:
             before_site = functools.partial(self._before_site, site)
             add(site.transformer.register_forward_pre_hook(before_site, with_kwargs=True))
-            for attention in site.attentions:
-                self._hook_attention(site, attention)
+            for index, layer in enumerate(site.layers):
+                plan_for = functools.partial(self._plan_for, site, layer.attn1)
+                self._handles += self._hooks(layer, index, plan_for).register()
 
     def release(self) -> None:
         """Remove every hook from the U-Net."""
@@ -95,7 +99,10 @@ class Application:
         timesteps = args[1] if len(args) > 1 else kwargs["timesteps"]
         # one synchronisation with the device a call; rows of a batch share their timestep
         timestep = float(timesteps.reshape(-1)[0])
-        self._too_small = min(latent.shape[-2:]) * LATENT_FACTOR < self.settings.min_size
+        rows, columns = latent.shape[-2:]
+        self._acts = acts_in(
+            self.settings, self._pass, columns * LATENT_FACTOR, rows * LATENT_FACTOR
+        )
         self.moment = self._next_moment(timestep)
         self.plans = {}
 
@@ -103,10 +110,10 @@ class Application:
         before = self.moment
         step = 0 if before is None else before.step + (timestep != before.timestep)
         if self.settings.time_axis == "noise level":
-            return Moment(timestep, noise_level_time(timestep), step)
+            return Moment(timestep, noise_level_time(timestep), step, self._pass)
         if self._clock is None:
             self._clock = PassClock((timestep, 0.0))
-        return Moment(timestep, self._clock.progress(timestep), step)
+        return Moment(timestep, self._clock.progress(timestep), step, self._pass)
 
     def _before_site(self, site: Site, transformer: nn.Module, args: tuple, kwargs: dict) -> None:
         """Plan the site from its exact grid, which is right for odd sizes and resized maps too."""
@@ -114,48 +121,22 @@ class Application:
             return
         feature_map = args[0] if args else kwargs["x"]
         grid = tuple(feature_map.shape[-2:])
-        acts = _OWNERS.get(self.unet) is self and self._in_chosen_pass and not self._too_small
+        acts = _OWNERS.get(self.unet) is self and self._acts
         plan = plan_where_it_pays(self.settings, self.moment, site, grid) if acts else None
         self.plans[site.name] = plan
 
-    @property
-    def _in_chosen_pass(self) -> bool:
-        return self.settings.passes in ("both", self._pass)
-
-    def _hook_attention(self, site: Site, attention: nn.Module) -> None:
-        """Hook one attn1: x and context before it, keys and values inside it, the answers after."""
-        call = _AttentionCall()
-        add = self._handles.append
-
-        def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-            call.plan = None
-            plan = self.plans.get(site.name)
-            if plan is None:
-                return None
-            tokens = args[0] if args else kwargs["x"]
-            obstacle = self._obstacle(module, plan, tokens, args, kwargs)
-            if obstacle:
-                self.notes.setdefault(site.name, obstacle)
-                return None
-            queries, context = call.begin(plan, tokens)
-            if len(args) > 1:
-                return (queries, context, *args[2:]), kwargs
-            # x by position and context by name is what every known replacement accepts
-            rest = {name: value for name, value in kwargs.items() if name != "x"}
-            return (queries,), {**rest, "context": context}
-
-        def after(module: nn.Module, args: tuple, kwargs: dict, answers: torch.Tensor) -> Any:
-            return None if call.plan is None else call.end(answers)
-
-        add(attention.register_forward_pre_hook(before, with_kwargs=True))
-        add(attention.register_forward_hook(after, with_kwargs=True))
-        for projection, part in ((attention.to_k, 0), (attention.to_v, 1)):
-            add(
-                projection.register_forward_pre_hook(
-                    functools.partial(call.before_projection, part)
-                )
-            )
-            add(projection.register_forward_hook(call.after_projection))
+    def _plan_for(
+        self, site: Site, attention: nn.Module, tokens: torch.Tensor, args: tuple, kwargs: dict
+    ) -> SitePlan | None:
+        """The plan for one call of an attn1, None if it has to be left alone."""
+        plan = self.plans.get(site.name)
+        if plan is None:
+            return None
+        obstacle = self._obstacle(attention, plan, tokens, args, kwargs)
+        if obstacle:
+            self.notes.setdefault(site.name, obstacle)
+            return None
+        return plan
 
     def _obstacle(
         self, attention: nn.Module, plan: SitePlan, tokens: torch.Tensor, args: tuple, kwargs: dict
@@ -172,48 +153,8 @@ class Application:
         ):
             return "it was called with tokens of other frames"
         if tokens.shape[1] != plan.grid[0] * plan.grid[1]:
-            return "its tokens were merged by something else"
+            return "something else merges its tokens, as the webui's own token merging"
         return self._yields_to(attention)
-
-
-class _AttentionCall:
-    """The state of one attn1 between its hooks: from `begin` to `end`, or until the next call."""
-
-    def __init__(self) -> None:
-        self.plan: SitePlan | None = None
-        self._layout: Layout | None = None
-        self._split_values = False
-
-    def begin(self, plan: SitePlan, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What attn1 gets as x, (batch * W, T, channels), and as context, (batch, M, channels).
-
-        Where keys and values come from different tokens, the context is both, one after the
-        other, and each projection takes its half: so a hypernetwork, which sits between, sees
-        the tokens that are projected and nothing else.
-        """
-        self._layout = plan_layout(plan, tokens.device)
-        queries = split_queries(tokens, self._layout, plan)
-        keys, values = key_sources(tokens, queries, self._layout, plan)
-        self._split_values = values is not keys
-        self.plan = plan
-        return queries, torch.cat([keys, values], dim=1) if self._split_values else keys
-
-    def before_projection(self, part: int, projection: nn.Module, args: tuple) -> tuple | None:
-        """Give to_k (part 0) and to_v (part 1) their half of the context."""
-        if self.plan is None or not self._split_values:
-            return None
-        return (args[0].chunk(2, dim=1)[part], *args[1:])
-
-    def after_projection(
-        self, projection: nn.Module, args: tuple, projected: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Deal the projected tokens to the windows."""
-        return None if self.plan is None else deal_keys(projected, self._layout, self.plan)
-
-    def end(self, answers: torch.Tensor) -> torch.Tensor:
-        """The answers in the order of the grid: (batch, tokens, channels)."""
-        plan, self.plan = self.plan, None
-        return join_answers(answers, self._layout, plan)
 
 
 @contextlib.contextmanager

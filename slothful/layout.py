@@ -14,7 +14,7 @@ import torch
 from einops import rearrange, repeat
 
 from slothful.plan import SitePlan
-from slothful.reduction import Reduction, kept_index, reduce_tokens
+from slothful.pooling import kept_index, reduce_tokens
 from slothful.tiling import Tiling
 
 
@@ -23,13 +23,15 @@ class Layout:
     """The index tensors of a plan, on one device, for W windows of T tokens with K keys each.
 
     `queries` (W*T,): the grid's tokens, window after window; `answers` (tokens,): for each token
-    of the grid its place among these. `sources` (M,): the grid's tokens that are projected, None
-    for all of them in order, or where pooling makes others. `keys` (W*K,): for each key of each
-    window its place among the projected tokens. None: nothing to move.
+    of the grid its place among these. `halo` (W*H,): the tokens that pooled keys come from, window
+    after window, where these are more than the queries'. `sources` (M,): the grid's tokens that
+    are projected, None for all of them in order, or where pooling makes others. `keys` (W*K,): for
+    each key of each window its place among the projected tokens. None: nothing to move.
     """
 
     queries: torch.Tensor | None = None
     answers: torch.Tensor | None = None
+    halo: torch.Tensor | None = None
     sources: torch.Tensor | None = None
     keys: torch.Tensor | None = None
 
@@ -39,47 +41,50 @@ class Layout:
 def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
     """The layout of a plan on a device; cached, so that repeated steps copy nothing there."""
     if plan.tiling is None:
-        return Layout(sources=None if plan.pools else _kept(plan.reduction, device))
-    windows, answers = _window_indices(plan.grid, plan.tiling, device)
+        return Layout(sources=None if plan.pools else kept_index(plan.reduction, device))
+    windows = _window_indices(plan.grid, plan.tiling).to(device)
+    answers = _answer_indices(plan.grid, plan.tiling).to(device)
+    own, halo = windows, None
+    if plan.key_tiling is not None:
+        own = _window_indices(plan.grid, plan.key_tiling).to(device)
+        halo = own.flatten() if plan.pools else None
     shared = plan.global_reduction
     if plan.pools:
         # pooled tokens lie in a row: window 0, window 1, ..., shared
-        count = plan.tiling.tokens if plan.reduction is None else len(plan.reduction)
+        count = own.shape[1] if plan.reduction is None else len(plan.reduction)
         local = torch.arange(len(windows) * count, device=device).reshape(-1, count)
         common = local.numel() + torch.arange(len(shared) if shared else 0, device=device)
     else:
-        local = windows if plan.reduction is None else windows[:, _kept(plan.reduction, device)]
-        common = _kept(shared, device) if shared else windows.new_empty(0)
+        local = own if plan.reduction is None else own[:, kept_index(plan.reduction, device)]
+        common = kept_index(shared, device) if shared else windows.new_empty(0)
     keys = torch.cat([local, repeat(common, "k -> w k", w=len(windows))], dim=1).flatten()
     sources = None
     if not plan.pools:
         sources, keys = torch.unique(keys, return_inverse=True)
         sources = sources if len(sources) < len(answers) else None
-    return Layout(windows.flatten(), answers, sources, keys)
+    return Layout(windows.flatten(), answers, halo, sources, keys)
 
 
-def _kept(reduction: Reduction, device: torch.device) -> torch.Tensor:
-    return kept_index(reduction.rows, reduction.columns, device)
-
-
-def _window_indices(
-    grid: tuple[int, int], tiling: Tiling, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens of each window (windows, tokens a window) and, for each token of the grid, its
-    place (height * width,) in the window that owns it, counted through all windows.
-    """
-    height, width = grid
+def _window_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:
+    """The tokens of each window: (windows, tokens a window)."""
     rows, columns = tiling.rows, tiling.columns
-    tokens = torch.arange(height * width).reshape(height, width)
-    windows = torch.stack(
+    tokens = torch.arange(grid[0] * grid[1]).reshape(grid)
+    return torch.stack(
         [
             tokens[y : y + rows.size, x : x + columns.size].flatten()
             for y in rows.starts
             for x in columns.starts
         ]
     )
-    answers = torch.empty_like(tokens)
-    places = torch.arange(windows.numel()).reshape(-1, rows.size, columns.size)
+
+
+def _answer_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:
+    """For each token of the grid its place in the window that owns it, counted through all
+    windows: (height * width,).
+    """
+    rows, columns = tiling.rows, tiling.columns
+    answers = torch.empty(grid, dtype=torch.int64)
+    places = torch.arange(len(tiling) * tiling.tokens).reshape(-1, rows.size, columns.size)
     for index, window in enumerate(places):
         i, j = divmod(index, len(columns))
         owned_y = slice(rows.edges[i], rows.edges[i + 1])
@@ -88,14 +93,16 @@ def _window_indices(
         answers[owned_y, owned_x] = window[
             owned_y.start - y : owned_y.stop - y, owned_x.start - x : owned_x.stop - x
         ]
-    return windows.to(device), answers.flatten().to(device)
+    return answers.flatten()
 
 
 def split_queries(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:
     """The tokens of every window: (batch, tokens, channels) -> (batch * W, T, channels)."""
-    if plan.tiling is None:
-        return tokens
-    picked = tokens.index_select(1, layout.queries)
+    return tokens if plan.tiling is None else _windows_of(tokens, layout.queries, plan)
+
+
+def _windows_of(tokens: torch.Tensor, index: torch.Tensor, plan: SitePlan) -> torch.Tensor:
+    picked = tokens.index_select(1, index)
     return rearrange(picked, "b (w t) c -> (b w) t c", w=len(plan.tiling))
 
 
@@ -123,9 +130,8 @@ def key_sources(
         return sources, sources
     if plan.tiling is None:
         return reduce_tokens(tokens, plan.reduction)
-    parts = [(queries, queries)]
-    if plan.reduction is not None:
-        parts = [reduce_tokens(queries, plan.reduction)]
+    own = queries if layout.halo is None else _windows_of(tokens, layout.halo, plan)
+    parts = [(own, own) if plan.reduction is None else reduce_tokens(own, plan.reduction)]
     windows = len(plan.tiling)
     parts = [[rearrange(part, "(b w) k c -> b (w k) c", w=windows) for part in parts[0]]]
     if plan.global_reduction is not None:

@@ -6,13 +6,23 @@ A plan holds no tensors and touches no model; it can be printed, tested and draw
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 
-from slothful.reduction import Reduction, plan_reduction
+from slothful.merging import Merging, plan_merging
+from slothful.methods import (
+    DOWNSAMPLING,
+    NEAR_SIGHTED_TILE,
+    PLAIN_TILES,
+    POOLING,
+    TILING,
+    TOKEN_MERGING,
+)
+from slothful.reduction import Reduction, plan_downsampling, plan_reduction
 from slothful.schedule import Moment, depth_ratio, lerp, time_ratio
-from slothful.settings import NEAR_SIGHTED, NEAR_SIGHTED_TILE, Settings
-from slothful.sites import Site
-from slothful.tiling import Tiling, plan_tiling
+from slothful.settings import Settings
+from slothful.sites import LATENT_FACTOR, Site
+from slothful.tiling import Tiling, plan_divisor_tiling, plan_tiling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,16 +30,24 @@ class SitePlan:
     """What happens at one site in one call of the U-Net.
 
     Without `tiling`, `reduction` is over the whole grid. With it, `reduction` is over the tokens
-    of one window (None: all of them are keys) and `global_reduction` picks the keys from the
-    whole grid that every window sees besides its own (None: there are none).
+    that one window sees as its own (None: all of them are keys) and `global_reduction` picks the
+    keys from the whole grid that every window sees besides (None: there are none). A window's own
+    are those of `key_tiling`, the same windows with a halo. `merging` comes alone.
     """
 
     grid: tuple[int, int]
     # not compared: plans of the same geometry share a layout, whatever strength led to it
     strength: float = dataclasses.field(compare=False)
-    reduction: Reduction | None
+    reduction: Reduction | None = None
     tiling: Tiling | None = None
     global_reduction: Reduction | None = None
+    key_tiling: Tiling | None = None
+    merging: Merging | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the grid."""
+        return self.grid[0] * self.grid[1]
 
     @property
     def pools(self) -> bool:
@@ -37,16 +55,24 @@ class SitePlan:
         return any(r is not None and r.pools for r in (self.reduction, self.global_reduction))
 
     @property
+    def window(self) -> tuple[int, int]:
+        """(height, width) of the tokens that a query sees as its own."""
+        tiling = self.key_tiling or self.tiling
+        return self.grid if tiling is None else (tiling.rows.size, tiling.columns.size)
+
+    @property
     def query_count(self) -> int:
         """Queries that are computed at the site, counting overlaps of windows."""
-        if self.tiling is None:
-            return self.grid[0] * self.grid[1]
-        return len(self.tiling) * self.tiling.tokens
+        if self.merging is not None and self.merging.attention and not self.merging.keys_only:
+            return self.merging.left
+        return self.tokens if self.tiling is None else len(self.tiling) * self.tiling.tokens
 
     @property
     def key_count(self) -> int:
         """Keys that each query attends to."""
-        local = self.tiling.tokens if self.reduction is None else len(self.reduction)
+        if self.merging is not None:
+            return self.merging.left if self.merging.attention else self.tokens
+        local = math.prod(self.window) if self.reduction is None else len(self.reduction)
         return local + (0 if self.global_reduction is None else len(self.global_reduction))
 
     def __str__(self) -> str:
@@ -55,21 +81,16 @@ class SitePlan:
         if self.tiling is not None:
             size = f"{self.tiling.rows.size}x{self.tiling.columns.size}"
             text += f", {len(self.tiling)} windows of {size}"
+        if self.merging is not None:
+            text += f", {self.merging.count} tokens merged"
         return f"{text}, {self.key_count} keys a query"
 
 
-def site_strength(settings: Settings, moment: Moment, site: Site) -> float:
-    """Tokens a key at a site and a moment, >= 0; 1 or less means that nothing is reduced.
-
-    strength = slothful * time_ratio * depth_ratio * block_weight; the middle block follows the
-    input blocks' parameters.
-    """
-    side = "out" if site.side == "out" else "in"
-    slothful = getattr(settings, f"{side}_slothful")
-    decay = getattr(settings, f"{side}_depth_decay")
-    ratio = time_ratio(moment.time, settings.peak_time, settings.time_decay)
-    weight = settings.block_weights.get(site.name, 1.0)
-    return slothful * ratio * depth_ratio(site.depth, decay) * weight
+def acts_in(settings: Settings, pass_name: str, width: int, height: int) -> bool:
+    """Whether the settings act in a pass of this name over a picture of so many pixels."""
+    chosen = settings.passes in ("both", "hires" if pass_name == "hires" else "base")
+    large = min(width, height) >= settings.min_size
+    return chosen and large and width >= settings.min_width and height >= settings.min_height
 
 
 def plan_site(
@@ -80,51 +101,118 @@ def plan_site(
         return None
     if settings.block_weights.get(site.name, 1.0) == 0:
         return None
-    strength = (
-        0.0 if settings.method == NEAR_SIGHTED_TILE else site_strength(settings, moment, site)
-    )
+    if settings.method == TOKEN_MERGING:
+        return _plan_merging(settings, moment, site, grid)
+    strength = site_strength(settings, moment, site)
     tiling = _site_tiling(settings, moment, site, grid)
     if tiling is None:
-        reduction = _reduce(settings, site, grid, strength) if strength > 1 else None
+        reduction = _reduce(settings, moment, site, grid, strength) if strength > 1 else None
         return SitePlan(grid, strength, reduction) if reduction else None
-    window = tiling.rows.size, tiling.columns.size
-    local = _reduce(settings, site, window, strength) if strength > 1 else None
-    ratio = _scheduled(settings, moment, "global_ratio")
-    if ratio == 0:
-        return SitePlan(grid, strength, local, tiling)
-    # at least one token of the grid is kept, however small the ratio
-    thinning = min(len(tiling) / ratio, grid[0] * grid[1])
-    shared = _reduce(settings, site, grid, strength, thinning)
-    return SitePlan(grid, strength, local, tiling, shared)
+    halo = tiling.with_halo(settings.tile_halo) if settings.tile_halo else None
+    plan = SitePlan(grid, strength, tiling=tiling, key_tiling=halo)
+    local = _reduce(settings, moment, site, plan.window, strength) if strength > 1 else None
+    ratio = _global_ratio(settings, moment)
+    shared = None
+    if ratio > 0:
+        # at least one token of the grid is kept, however small the ratio
+        thinning = min(len(tiling) / ratio, plan.tokens)
+        shared = _reduce(settings, moment, site, grid, strength, thinning)
+    return dataclasses.replace(plan, reduction=local, global_reduction=shared)
+
+
+def site_strength(settings: Settings, moment: Moment, site: Site) -> float:
+    """Tokens a key at a site and a moment, >= 0; 1 or less means that nothing is reduced.
+
+    strength = slothful * time_ratio * depth_ratio * block_weight; the middle block follows the
+    input blocks' parameters. In Token Downsampling the squared factor of the site's depth takes
+    the place of slothful * depth_ratio. Methods that reduce nothing have strength 0.
+    """
+    if settings.method == DOWNSAMPLING:
+        # the middle block of SD1 and SD2 is at depth 8, which shares a factor with depth 4
+        factor = getattr(settings, f"downsample_depth_{min(site.depth.bit_length(), 3)}")
+        return factor**2 * _share(settings, moment, site)
+    if settings.method not in POOLING:
+        return 0.0
+    side = "out" if site.side == "out" else "in"
+    slothful = getattr(settings, f"{side}_slothful")
+    decay = getattr(settings, f"{side}_depth_decay")
+    return slothful * depth_ratio(site.depth, decay) * _share(settings, moment, site)
+
+
+def _share(settings: Settings, moment: Moment, site: Site) -> float:
+    """The part of a method's full effect at a moment and a site, by time and block weight."""
+    ratio = time_ratio(moment.time, settings.peak_time, settings.time_decay)
+    return ratio * settings.block_weights.get(site.name, 1.0)
+
+
+def _generator(site: Site, moment: Moment) -> random.Random:
+    """A generator of its own, so that the picture's seed alone decides the picture."""
+    return random.Random(f"{site.name} {moment.timestep}")
+
+
+def _plan_merging(
+    settings: Settings, moment: Moment, site: Site, grid: tuple[int, int]
+) -> SitePlan | None:
+    if site.depth > settings.merge_max_downsample:
+        return None
+    own = {"hires": settings.merge_ratio_hires, "img2img": settings.merge_ratio_img2img}
+    ratio = own.get(moment.pass_name, 0.0) or settings.merge_ratio
+    ratio *= depth_ratio(site.depth, settings.merge_depth_decay) * _share(settings, moment, site)
+    merging = plan_merging(settings, grid, ratio, _generator(site, moment).getrandbits(32))
+    if merging is None:
+        return None
+    return SitePlan(grid, grid[0] * grid[1] / merging.left, merging=merging)
 
 
 def _reduce(
-    settings: Settings, site: Site, grid: tuple[int, int], strength: float, thinning: float = 1.0
+    settings: Settings,
+    moment: Moment,
+    site: Site,
+    grid: tuple[int, int],
+    strength: float,
+    thinning: float = 1.0,
 ) -> Reduction:
-    """The reduction with the mode and blends that the site's side of the U-Net has."""
+    """The reduction with the mode and blends that the method has at the site."""
+    generator = _generator(site, moment) if settings.kept_token == "jittered" else None
+    if settings.method == DOWNSAMPLING:
+        blend = 1.0 if settings.downsample_mode == "area" else 0.0
+        factor = math.sqrt(strength)
+        return plan_downsampling(*grid, factor=factor, blend=blend, generator=generator)
     side = "out" if site.side == "out" else "in"
-    tiles_only = settings.method == NEAR_SIGHTED_TILE
     pools = strength > 1  # a cell of one token is its own pool
     return plan_reduction(
         *grid,
-        # plain tiles subsample in two dimensions: they have no mode
-        mode="2D_AVG" if tiles_only else getattr(settings, f"{side}_mode"),
+        # Near-sighted Tile subsamples in two dimensions: it has no mode
+        mode=getattr(settings, f"{side}_mode") if settings.method in POOLING else "2D_AVG",
         strength=strength,
         rounding=settings.rounding,
         thinning=thinning,
         k_blend=getattr(settings, f"{side}_k_blend") if pools else 0.0,
         v_blend=getattr(settings, f"{side}_v_blend") if pools else 0.0,
+        generator=generator,
     )
 
 
 def _site_tiling(
     settings: Settings, moment: Moment, site: Site, grid: tuple[int, int]
 ) -> Tiling | None:
-    tiles = settings.method in (NEAR_SIGHTED_TILE, NEAR_SIGHTED)
-    if not tiles or site.depth > 2 ** (settings.tiling_max_depth - 1):
+    if settings.method == PLAIN_TILES:
+        if site.depth > 2 ** (settings.plain_max_depth - 1):
+            return None
+        tokens = settings.plain_tile_size // LATENT_FACTOR
+        scale = site.depth if settings.plain_scale_depth else 1
+        # the weaker the effect, the larger the tiles; never larger than the grid
+        size = min(tokens * scale / max(_share(settings, moment, site), 1e-6), max(grid))
+        shift, generator = _tile_shift(settings, moment, site), _generator(site, moment)
+        return plan_divisor_tiling(*grid, max(int(size), 1), settings.plain_swap, shift, generator)
+    if settings.method not in TILING or site.depth > 2 ** (settings.tiling_max_depth - 1):
         return None
     tile_size = round(_scheduled(settings, moment, "tile_size"))
     return plan_tiling(*grid, tile_size, _tile_shift(settings, moment, site))
+
+
+def _global_ratio(settings: Settings, moment: Moment) -> float:
+    return _scheduled(settings, moment, "global_ratio") if settings.method in TILING else 0.0
 
 
 def _scheduled(settings: Settings, moment: Moment, name: str) -> float:
@@ -139,8 +227,7 @@ def _scheduled(settings: Settings, moment: Moment, name: str) -> float:
 def _tile_shift(settings: Settings, moment: Moment, site: Site) -> tuple[float, float]:
     """(vertical, horizontal) shift of the windows, in parts of a window."""
     if settings.tile_shift == "random":
-        # a generator of its own, so that the picture's seed alone decides the picture
-        generator = random.Random(f"{site.name} {moment.timestep}")
+        generator = _generator(site, moment)
         return generator.random(), generator.random()
     if settings.tile_shift == "alternating":
         # from site to site as in Swin Transformer, and from step to step

@@ -64,9 +64,11 @@ class Moment:
     """When a U-Net call happens.
 
     `timestep` is what the U-Net received (0..1000), `time` the position on the chosen time axis
-    (0..1), `step` the count of different timesteps seen in this pass before this one.
+    (0..1), `step` the count of different timesteps seen in this pass before this one, `pass_name`
+    the pass: "base", "img2img" or "hires".
     """
 
     timestep: float
     time: float
     step: int = 0
+    pass_name: str = "base"

@@ -8,215 +8,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from slothful.parameters import Parameter, SettingsError, param
-
-SLOTHFUL = "Slothful Attention"
-NEAR_SIGHTED_TILE = "Near-sighted Tile"
-NEAR_SIGHTED = "Near-sighted Attention"
-METHODS = (SLOTHFUL, NEAR_SIGHTED_TILE, NEAR_SIGHTED)
-
-MODES = ("1D_AVG", "1D_MAX", "2D_AVG", "2D_MAX")
-ROUNDINGS = ("stride", "smooth")
-SHIFTS = ("none", "random", "alternating")
-TIME_AXES = ("noise level", "pass progress")
-PASSES = ("both", "base", "hires")
-
-_POOLS = dict(methods=(SLOTHFUL, NEAR_SIGHTED))
-_TILES = dict(group="tiling", methods=(NEAR_SIGHTED_TILE, NEAR_SIGHTED))
-_TILE = dict(group="tiling", range=(16, 64), step=2)
-_RATIO = dict(group="tiling", range=(0, 1), step=0.1)
-_STEADY = dict(methods=(NEAR_SIGHTED_TILE,))
-_VARYING = dict(methods=(NEAR_SIGHTED,))
+from slothful.methods import TOKEN_MERGING
+from slothful.other_parameters import OtherParameters
+from slothful.own_parameters import OwnParameters
+from slothful.parameters import Parameter, SettingsError
 
 
-def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
-    """The parameters that exist once for the input blocks and once for the output blocks."""
-    options = dict(group=side, **_POOLS)
-    return {
-        "mode": param(
-            "2D_AVG",
-            f"{blocks}: mode",
-            "How a cell of tokens becomes one: average or maximum, over a rectangle (2D) or "
-            "over consecutive tokens in row order (1D, acts more strongly).",
-            choices=MODES,
-            **options,
-        ),
-        "depth_decay": param(
-            2.0,
-            f"{blocks}: depth decay",
-            "How much weaker the effect is in deeper blocks; 0 acts on all levels alike, "
-            "large values keep the composition.",
-            range=(0, 4),
-            step=0.1,
-            **options,
-        ),
-        "slothful": param(
-            slothful,
-            f"{blocks}: strength",
-            "How many tokens share one key and value at the peak; 1 or less does nothing.",
-            range=(0, 50),
-            step=0.5,
-            **options,
-        ),
-        "k_blend": param(
-            0.0,
-            f"{blocks}: key blend",
-            "0 keeps one token of each cell as the key, 1 pools the whole cell.",
-            range=(0, 1),
-            step=0.05,
-            **options,
-        ),
-        "v_blend": param(
-            0.0,
-            f"{blocks}: value blend",
-            "0 keeps one token of each cell as the value, 1 pools the whole cell "
-            "(average softens, maximum hardens).",
-            range=(0, 1),
-            step=0.05,
-            **options,
-        ),
-    }
-
-
-_IN = _sides("in", "Input blocks", 6.0)
-_OUT = _sides("out", "Output blocks", 4.0)
-
-
+# the bases' fields come in the order of the list read from its end: positions are kept
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(OtherParameters, OwnParameters):
     """What the extension shall do to the self-attention, in the terms of the page.
 
-    Names and defaults follow the method's ComfyUI original (MitoshiroPJ, Slothful Attention).
-    Raises `SettingsError` when a value is of the wrong type or out of its range.
+    The fields are declared in `own_parameters` and `other_parameters`. Raises `SettingsError` when
+    a value is of the wrong type or out of its range.
     """
-
-    method: str = param(
-        SLOTHFUL,
-        "Method",
-        "Slothful Attention reduces keys and values, Near-sighted Tile splits the queries into "
-        "tiles, Near-sighted Attention does both.",
-        group="main",
-        choices=METHODS,
-    )
-    peak_time: float = param(
-        0.4,
-        "Peak time",
-        "When the effect is strongest: 0 is pure noise (start), 1 is the clean picture (end).",
-        group="schedule",
-        range=(0, 1),
-        step=0.05,
-        **_POOLS,
-    )
-    time_decay: float = param(
-        2.0,
-        "Time decay",
-        "How fast the effect fades away from the peak; 0 keeps it constant.",
-        group="schedule",
-        range=(0, 4),
-        step=0.1,
-        **_POOLS,
-    )
-    time_axis: str = param(
-        "noise level",
-        "Time axis",
-        "Noise level measures the noise in the latent; pass progress runs from 0 to 1 over each "
-        "pass, so that img2img and hires passes get the whole schedule.",
-        group="schedule",
-        choices=TIME_AXES,
-        **_POOLS,
-    )
-    keep_middle: bool = param(
-        True,
-        "Keep the middle block",
-        "Leave the middle block alone; it decides the composition.",
-        group="schedule",
-    )
-    in_mode: str = _IN["mode"]
-    in_depth_decay: float = _IN["depth_decay"]
-    in_slothful: float = _IN["slothful"]
-    in_k_blend: float = _IN["k_blend"]
-    in_v_blend: float = _IN["v_blend"]
-    out_mode: str = _OUT["mode"]
-    out_depth_decay: float = _OUT["depth_decay"]
-    out_slothful: float = _OUT["slothful"]
-    out_k_blend: float = _OUT["k_blend"]
-    out_v_blend: float = _OUT["v_blend"]
-    rounding: str = param(
-        "stride",
-        "Rounding",
-        "Stride rounds the cells to whole tokens, as the original does; smooth lets the number "
-        "of cells follow the strength closely.",
-        group="schedule",
-        choices=ROUNDINGS,
-    )
-    tiling_max_depth: int = param(
-        2,
-        "Tile down to depth",
-        "1 tiles only the finest self-attention, 2 also the next level, 3 the one after.",
-        **_TILES,
-        range=(1, 3),
-        step=1,
-    )
-    tile_size: int = param(
-        32, "Tile size", "Largest side of a tile, in tokens.", **_TILE, **_STEADY
-    )
-    global_ratio: float = param(
-        0.5,
-        "Global ratio",
-        "Keys from the whole picture, relative to the tile's own; more keeps the picture "
-        "consistent.",
-        **_RATIO,
-        **_STEADY,
-    )
-    base_tile_size: int = param(
-        24, "Base tile size", "Tile size far from the peak time, in tokens.", **_TILE, **_VARYING
-    )
-    peak_tile_size: int = param(
-        32, "Peak tile size", "Tile size at the peak time, in tokens.", **_TILE, **_VARYING
-    )
-    base_global_ratio: float = param(
-        0.2, "Base global ratio", "Global ratio far from the peak time.", **_RATIO, **_VARYING
-    )
-    peak_global_ratio: float = param(
-        0.8, "Peak global ratio", "Global ratio at the peak time.", **_RATIO, **_VARYING
-    )
-    tile_shift: str = param(
-        "none",
-        "Tile shift",
-        "Move the tiles from step to step, so that seams do not sit still; costs some speed.",
-        **_TILES,
-        choices=SHIFTS,
-    )
-    passes: str = param(
-        "both",
-        "Passes",
-        "Act in the base pass (txt2img, img2img), in the hires pass, or in both.",
-        group="main",
-        choices=PASSES,
-    )
-    min_size: int = param(
-        0,
-        "Smallest side",
-        "Leave pictures alone whose shorter side has fewer pixels than this; 0 acts on all.",
-        group="main",
-        range=(0, 2048),
-        step=64,
-    )
-    only_where_it_pays: bool = param(
-        False,
-        "Only where it pays",
-        "Leave blocks alone where the method would cost more time than it saves, as on small "
-        "pictures.",
-        group="main",
-    )
-    block_weights: Mapping[str, float] = param(
-        {},
-        "Block weights",
-        "Multiplies the strength of single blocks; 0 leaves a block alone in every method.",
-        group="blocks",
-        range=(0, 2),
-        step=0.05,
-    )
 
     def __post_init__(self) -> None:
         for parameter in self.parameters():
@@ -224,6 +29,18 @@ class Settings:
             if parameter.kind == "weights":
                 value = MappingProxyType(value)
             object.__setattr__(self, parameter.name, value)
+        if self.method == TOKEN_MERGING:
+            self._check_ratios()
+
+    def _check_ratios(self) -> None:
+        """The destinations themselves cannot be merged away."""
+        limit = merge_limit(self)
+        for name in ("merge_ratio", "merge_ratio_img2img", "merge_ratio_hires"):
+            if getattr(self, name) > limit:
+                raise SettingsError(
+                    f"{name} must be between 0 and {limit:g} with strides of "
+                    f"{self.merge_stride_x} x {self.merge_stride_y}, got {getattr(self, name):g}"
+                )
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
@@ -267,3 +84,8 @@ _PARAMETERS = tuple(
     Parameter(name=field.name, **field.metadata["parameter"])
     for field in dataclasses.fields(Settings)
 )
+
+
+def merge_limit(settings: Settings) -> float:
+    """The largest part of the tokens that can be merged away: all but the destinations."""
+    return 1.0 - 1.0 / (settings.merge_stride_x * settings.merge_stride_y)

@@ -46,7 +46,7 @@ class Site:
     `name` is the one that users of block weights know (IN01 ... M00 ... OUT11). `level` is the
     downsampling factor against the latent (1, 2, 4, 8), `depth` the level relative to the finest
     one with self-attention in this model. `transformer` receives the tokens as a
-    (batch, channels, height, width) map; `attentions` are the `attn1` modules of all its layers.
+    (batch, channels, height, width) map; `layers` are its blocks of attn1, attn2 and ff.
     """
 
     name: str
@@ -54,7 +54,12 @@ class Site:
     level: int
     depth: int
     transformer: nn.Module
-    attentions: tuple[nn.Module, ...]
+    layers: tuple[nn.Module, ...]
+
+    @property
+    def attentions(self) -> tuple[nn.Module, ...]:
+        """The `attn1` of each layer."""
+        return tuple(layer.attn1 for layer in self.layers)
 
     @property
     def side(self) -> str:
@@ -77,19 +82,19 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
     found = []
     for name, level, block in blocks_with_levels(unet):
         for transformer in (m for m in block.modules() if hasattr(m, "transformer_blocks")):
-            attentions = tuple(
-                layer.attn1
+            layers = tuple(
+                layer
                 for layer in transformer.transformer_blocks
                 if hasattr(layer, "attn1") and not getattr(layer, "disable_self_attn", False)
             )
-            if attentions:
-                found.append((name, level, transformer, attentions))
+            if layers:
+                found.append((name, level, transformer, layers))
     if not found:
         raise UnsupportedModelError(f"{type(unet).__name__} has no self-attention")
     finest = min(level for _, level, _, _ in found)
     return tuple(
-        Site(name, index, level, level // finest, transformer, attentions)
-        for index, (name, level, transformer, attentions) in enumerate(found)
+        Site(name, index, level, level // finest, transformer, layers)
+        for index, (name, level, transformer, layers) in enumerate(found)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import random
 
 
 # eq=False: windows come from a cache, so identity is equality, and a plan hashes in no time
@@ -30,14 +31,13 @@ class AxisWindows:
 
 
 @functools.lru_cache(maxsize=1024)
-def axis_windows(length: int, tile_size: int, shift: float = 0.0) -> AxisWindows:
-    """Windows of at most `tile_size` tokens, equal in size, over an axis of `length` tokens.
+def axis_windows(length: int, count: int, shift: float = 0.0) -> AxisWindows:
+    """At most `count` windows of equal size over an axis of `length` tokens.
 
     `shift` in [0, 1) moves their borders by that part of a window. Windows that would reach over
     an end are clamped inside it: they overlap their neighbour instead of holding padding, because
     a zero key would still get its share of the softmax.
     """
-    count = math.ceil(length / tile_size)
     size = math.ceil(length / count)
     offset = int(shift * size) if count > 1 else 0
     first = offset - size if offset else 0
@@ -45,6 +45,16 @@ def axis_windows(length: int, tile_size: int, shift: float = 0.0) -> AxisWindows
     starts = tuple(min(max(start, 0), length - size) for start in wanted)
     edges = (0, *(start for start in wanted if start > 0), length)
     return AxisWindows(length, size, starts, edges)
+
+
+@functools.lru_cache(maxsize=1024)
+def with_halo(windows: AxisWindows, halo: int) -> AxisWindows:
+    """The same windows grown by `halo` tokens on both sides, clamped inside the axis, so that all
+    still have one size. They own what they owned.
+    """
+    size = min(windows.size + 2 * halo, windows.length)
+    starts = tuple(min(max(s - halo, 0), windows.length - size) for s in windows.starts)
+    return AxisWindows(windows.length, size, starts, windows.edges)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +73,10 @@ class Tiling:
         """The number of tokens in one window."""
         return self.rows.size * self.columns.size
 
+    def with_halo(self, halo: int) -> Tiling:
+        """The windows grown by `halo` tokens on every side, clamped inside the grid."""
+        return Tiling(with_halo(self.rows, halo), with_halo(self.columns, halo))
+
 
 def plan_tiling(
     height: int, width: int, tile_size: int, shift: tuple[float, float] = (0.0, 0.0)
@@ -75,6 +89,48 @@ def plan_tiling(
     """
     if max(height, width) <= tile_size:
         return None
-    return Tiling(
-        axis_windows(height, tile_size, shift[0]), axis_windows(width, tile_size, shift[1])
+    return tiling_of(
+        (height, width), (math.ceil(height / tile_size), math.ceil(width / tile_size)), shift
     )
+
+
+def tiling_of(
+    grid: tuple[int, int], counts: tuple[int, int], shift: tuple[float, float] = (0.0, 0.0)
+) -> Tiling | None:
+    """At most `counts` (rows, columns) of windows over a grid, None where one would cover it."""
+    if counts == (1, 1):
+        return None
+    return Tiling(*(axis_windows(*axis) for axis in zip(grid, counts, shift)))
+
+
+@functools.lru_cache(maxsize=1024)
+def divisor_counts(length: int, tile_size: int, options: int = 1) -> tuple[int, ...]:
+    """Up to `options` numbers of windows of at least `tile_size` tokens that divide an axis of
+    `length` tokens evenly, the largest first.
+
+    Where only the whole axis does, as for a prime number of tokens, windows that overlap a little
+    take their place. Source: HyperTile (tfernd), which leaves such an axis whole.
+    """
+    least = min(tile_size, length)
+    sizes = [size for size in range(least, length + 1) if length % size == 0]
+    if len(sizes) == 1:
+        return tuple(range(length // least, 0, -1))[:options]
+    return tuple(length // size for size in sizes[:options])
+
+
+def plan_divisor_tiling(
+    height: int,
+    width: int,
+    tile_size: int,
+    options: int = 1,
+    shift: tuple[float, float] = (0.0, 0.0),
+    generator: random.Random | None = None,
+) -> Tiling | None:
+    """The windows of a (height, width) grid of tokens, each at least `tile_size` tokens wide and
+    high; which of the `options` per axis (see `divisor_counts`), the generator chooses.
+    """
+    generator = generator or random.Random(0)
+    counts = (
+        generator.choice(divisor_counts(length, tile_size, options)) for length in (height, width)
+    )
+    return tiling_of((height, width), tuple(counts), shift)

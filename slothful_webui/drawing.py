@@ -19,6 +19,7 @@ from slothful import (
 )
 from slothful.arithmetic import plan_where_it_pays
 from slothful.cost import UnetShape, grid_of
+from slothful.plan import acts_in
 from slothful.schedule import noise_level_time
 from slothful_webui.passes import Fields, Pass, passes_of
 
@@ -35,7 +36,7 @@ def describe(settings: Settings, fields: Fields, model: Any) -> dict[str, Any]:
     no model yet, or "unsupported"; the last two have no sites, plans or costs.
     """
     shape = None if model is None else _shape(model)
-    sites = [] if shape is None else [site for site, *_ in shape.sites]
+    sites = [] if shape is None else [each.site for each in shape.sites]
     plans: dict[SitePlan, int] = {}
     passes = [_describe_pass(settings, each, shape, plans) for each in passes_of(fields, model)]
     return {
@@ -66,11 +67,10 @@ def _describe_pass(
     """One pass; its "sites" name, for each step, the number of the plan in `plans`, -1 where the
     site is left alone.
     """
-    moments = _moments(settings, each.timesteps)
-    too_small = min(each.width, each.height) < settings.min_size
-    acts = settings.passes in ("both", each.name) and not too_small
+    moments = _moments(settings, each)
+    acts = acts_in(settings, each.name, each.width, each.height)
     chosen: dict[str, list[SitePlan | None]] = {}
-    for site, *_ in shape.sites if shape else ():
+    for site in (own.site for own in shape.sites) if shape else ():
         grid = grid_of(each.width, each.height, site.level)
         chosen[site.name] = [
             plan_where_it_pays(settings, moment, site, grid) if acts else None for moment in moments
@@ -92,10 +92,13 @@ def _describe_pass(
     }
 
 
-def _moments(settings: Settings, timesteps: tuple[float, ...]) -> list[Moment]:
+def _moments(settings: Settings, each: Pass) -> list[Moment]:
     by_noise = settings.time_axis == "noise level"
-    time = noise_level_time if by_noise else PassClock(timesteps).progress
-    return [Moment(timestep, time(timestep), step) for step, timestep in enumerate(timesteps)]
+    time = noise_level_time if by_noise else PassClock(each.timesteps).progress
+    return [
+        Moment(timestep, time(timestep), step, each.name)
+        for step, timestep in enumerate(each.timesteps)
+    ]
 
 
 def _left(
@@ -116,9 +119,7 @@ def _few_keys(chosen: dict[str, list[SitePlan | None]]) -> dict[str, Any] | None
         (plan.key_count, name)
         for name, plans in chosen.items()
         for plan in plans
-        if plan is not None
-        and plan.key_count < FEW_KEYS
-        and plan.grid[0] * plan.grid[1] >= 4 * FEW_KEYS
+        if plan is not None and plan.key_count < FEW_KEYS and plan.tokens >= 4 * FEW_KEYS
     ]
     if not scarce:
         return None
@@ -130,15 +131,14 @@ def _describe_plan(plan: SitePlan) -> dict[str, Any]:
     """A plan in numbers. "stride" is the tokens for each key that a query sees; "rows" and
     "columns" are the borders of the windows, "cell" the (height, width) of a cell, in tokens.
     """
-    height, width = plan.grid
     drawn = {
         "grid": plan.grid,
         "keys": plan.key_count,
-        "stride": height * width / plan.key_count,
+        "stride": plan.tokens / plan.key_count,
     }
     if plan.tiling is not None:
         drawn |= {"rows": plan.tiling.rows.edges, "columns": plan.tiling.columns.edges}
-    elif plan.reduction is not None and plan.reduction.rows.length == height:
+    elif plan.reduction is not None and plan.reduction.rows.length == plan.grid[0]:
         cells = plan.reduction.rows, plan.reduction.columns
         drawn["cell"] = [axis.stride or axis.length / len(axis) for axis in cells]
     return drawn

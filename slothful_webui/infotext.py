@@ -44,6 +44,13 @@ def read_infotext(text: str) -> Settings:
     number = _VERSION.fullmatch(version)
     for upgrade in UPGRADES[int(number[1]) - 1 :] if number else ():
         values = upgrade(values)
+    try:
+        return Settings.from_mapping(values)
+    except SettingsError:
+        return _without_faults(values)
+
+
+def _without_faults(values: Mapping[str, str]) -> Settings:
     settings = Settings()
     for name, value in values.items():
         try:

@@ -17,7 +17,11 @@ GROUPS = {
     "in": "Input blocks",
     "out": "Output blocks",
     "tiling": "Tiles",
+    "merging": "Token merging",
+    "downsampling": "Token downsampling",
+    "limits": "Where it acts",
     "blocks": "Single blocks",
+    "vae": "VAE",
 }
 """The groups in the order of the page, with their headings."""
 

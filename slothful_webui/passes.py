@@ -79,7 +79,8 @@ class Fields:
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """A pass: "base" or "hires", its size in pixels, the timesteps of its steps, descending.
+    """A pass: "base", "img2img" or "hires", its size in pixels, the timesteps of its steps from
+    the largest down.
 
     `exact` is false where the sampler's own schedule is not known and the steps are evenly spaced.
     """
@@ -93,7 +94,8 @@ class Pass:
 
 def passes_of(fields: Fields, model: Any) -> list[Pass]:
     """The passes in their order. `model` is the webui's loaded model, None if there is none."""
-    passes = [Pass("base", fields.width, fields.height, *_timesteps(fields, model, hires=False))]
+    name = "img2img" if fields.img2img else "base"
+    passes = [Pass(name, fields.width, fields.height, *_timesteps(fields, model, hires=False))]
     if fields.hires and not fields.img2img:
         passes.append(Pass("hires", *fields.hires_size, *_timesteps(fields, model, hires=True)))
     return passes

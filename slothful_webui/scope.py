@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import slothful
+from slothful_webui.foreign import hypertile_acts
 from slothful_webui.infotext import write_infotext
 from slothful_webui.schedule import pass_clock
+from slothful_webui.vae_scope import close_vae, follow_vae
 
 TITLE = "Slothful Attention"
 
@@ -19,16 +21,24 @@ logger = logging.getLogger(__name__)
 class SamplingScope:
     """Applies settings to whatever U-Net the webui samples with, while `p.sample` runs.
 
-    `current_unet` returns the U-Net in use now, None when there is none that Python runs.
+    `current_unet` returns the U-Net in use now, None when there is none that Python runs,
+    `current_vae` the VAE.
     """
 
     # Innermost last. The webui serialises generations, but one may be nested in another.
     _open: list[SamplingScope] = []  # noqa: RUF012
 
-    def __init__(self, p: Any, settings: slothful.Settings, current_unet: Callable[[], Any]):
+    def __init__(
+        self,
+        p: Any,
+        settings: slothful.Settings,
+        current_unet: Callable[[], Any],
+        current_vae: Callable[[], Any] = lambda: None,
+    ):
         self._p = p
         self._settings = settings
         self._current_unet = current_unet
+        self._current_vae = current_vae
         self._application: slothful.Application | None = None
         self._reported: set[str] = set()
         self._logged: dict[str, slothful.SitePlan | None] = {}
@@ -36,20 +46,23 @@ class SamplingScope:
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Hooks are on the U-Net only in here."""
-        self._application = application = slothful.Application(self._settings, _hypertile_acts)
+        self._application = application = slothful.Application(self._settings, hypertile_acts)
         self._begun = False
         self._open.append(self)
         logger.info("%s: %s", TITLE, write_infotext(self._settings))
         try:
             self._follow()
             yield
+            follow_vae(self._current_vae)
+        except BaseException:
+            close_vae()
+            raise
         finally:
             self._log_plans()
             self._open.remove(self)
             application.release()
             self._application = None
-            for site, note in application.notes.items():
-                self._report(f"{site} was left alone: {note}")
+            self._report_notes(application)
 
     @classmethod
     def before_denoiser(cls, params: Any) -> None:
@@ -64,7 +77,8 @@ class SamplingScope:
         self._follow()
         if not self._begun:
             self._begun = True
-            name = "hires" if getattr(self._p, "is_hr_pass", False) else "base"
+            base = "img2img" if getattr(self._p, "init_images", None) else "base"
+            name = "hires" if getattr(self._p, "is_hr_pass", False) else base
             clock = None
             if self._settings.time_axis == "pass progress":
                 clock = pass_clock(self._p)
@@ -77,6 +91,7 @@ class SamplingScope:
             cls._open[-1]._begun = False
 
     def _follow(self) -> None:
+        follow_vae(self._current_vae)
         unet = self._current_unet()
         if unet is None:
             self._application.release()
@@ -96,6 +111,18 @@ class SamplingScope:
         lines = [f"  {site}: {plan or 'left alone'}" for site, plan in plans.items()]
         moment = self._application.moment
         logger.debug("%s at timestep %.0f:\n%s", TITLE, moment.timestep, "\n".join(lines))
+
+    def _report_notes(self, application: slothful.Application) -> None:
+        """Which blocks something else kept for itself, and where the settings acted still."""
+        reasons: dict[str, list[str]] = {}
+        for site, reason in application.notes.items():
+            reasons.setdefault(reason, []).append(site)
+        acts = [s for s, plan in application.plans.items() if plan and s not in application.notes]
+        for reason, sites in reasons.items():
+            self._report(
+                f"left {', '.join(sites)} alone: {reason}; "
+                + (f"acted in {', '.join(acts)}" if acts else "acted nowhere else")
+            )
 
     def _report(self, text: str) -> None:
         """Once on the page, under the picture, and once in the log."""
@@ -144,9 +171,3 @@ def wrap_sample(p: Any, before: Callable[[], contextlib.AbstractContextManager])
     if isinstance(present, _WrappedSample):  # from a batch whose sampling never began
         present.remove()
     p.sample = _WrappedSample(p, before)
-
-
-def _hypertile_acts(attention: Any) -> str | None:
-    """The webui's HyperTile splits x below our hooks and would not fit reduced keys."""
-    parameters = getattr(attention, "__webui_hypertile_params", None)
-    return "HyperTile acts here" if getattr(parameters, "enabled", False) else None

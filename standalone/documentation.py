@@ -1,44 +1,69 @@
-"""Writes the parts of the README that derive from the code: the table of parameters.
+"""Writes the parts of the README that derive from the code: the tables of methods and parameters.
 
 python -m standalone.documentation
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from slothful import Parameter, Settings
+from slothful.methods import METHOD_PARTS, METHODS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- parameters: begin -->", "<!-- parameters: end -->"
+
+
+def method_table() -> str:
+    """Every method and what it is made of, as a Markdown table."""
+    header = ("method", "reduction of keys and values", "tiling of queries", "merge of tokens")
+    rows = [
+        (f"**{method.name}**", method.reduction or "-", method.tiling or "-", method.merge or "-")
+        for method in METHOD_PARTS
+    ]
+    return _table(header, rows)
 
 
 def parameter_table() -> str:
-    """Every parameter in the order of the page, as a Markdown table."""
-    rows = [
-        "| name | on the page | values | default | what it does |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    rows += [_row(parameter) for parameter in Settings.parameters()]
-    return "\n".join(rows)
+    """Every parameter in the order of the API's values, as a Markdown table."""
+    header = ("name", "on the page", "values", "default", "what it does")
+    return _table(header, [_row(parameter) for parameter in Settings.parameters()])
 
 
-def with_table(text: str) -> str:
-    """The README's text with the table that belongs between its two marks."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{parameter_table()}\n{END}{after}"
+TABLES = {"methods": method_table, "parameters": parameter_table}
+"""The tables by the names in the README's marks."""
 
 
-def _row(parameter: Parameter) -> str:
+def with_tables(text: str) -> str:
+    """The README's text with each table between its two marks."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n{table()}\n{end}{after}"
+    return text
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _row(parameter: Parameter) -> tuple[str, ...]:
     values = parameter.range_text.removeprefix("one of ")
     if parameter.step is not None and parameter.kind != "weights":
         values += f", step {parameter.step:g}"
     default = parameter.format(parameter.default) or "none"
-    only = f" (*{' and '.join(parameter.methods)}*)" if parameter.methods else ""
-    cells = (f"`{parameter.name}`", parameter.label, values, default, parameter.help + only)
-    return "| " + " | ".join(cells) + " |"
+    only = f" (*{_methods_text(parameter.methods)}*)" if parameter.methods else ""
+    return f"`{parameter.name}`", parameter.label, values, default, parameter.help + only
+
+
+def _methods_text(methods: Sequence[str]) -> str:
+    others = [name for name in METHODS if name not in methods]
+    if len(others) < len(methods):
+        return "all but " + " and ".join(others)
+    return ", ".join(methods)
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")

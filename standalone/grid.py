@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from slothful.settings import METHODS
+from slothful.methods import METHODS
 from standalone.checkpoint import load
 from standalone.processing import Processed, Processing, process_images
 from standalone.runner import ScriptRunner
 
 OFF = "off"
 REPEATS = 2
+PER_ROW = 4
 
 
 def draw_grid(
@@ -43,7 +45,7 @@ def draw_grid(
     for name, result in results.items():
         save_png(result.images[0], result.infotexts[0], args.out / f"grid-{name}.png")
     pictures = {name: result.images[0] for name, result in results.items()}
-    path = save_png(lay_out(pictures), results[OFF].infotexts[0], args.out / "grid.png")
+    path = save_png(lay_out(pictures, PER_ROW), results[OFF].infotexts[0], args.out / "grid.png")
     print(_table({name: statistics.median(times) for name, times in seconds.items()}))
     print(f"\n{path}")
 
@@ -61,12 +63,15 @@ def _table(seconds: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def lay_out(pictures: dict[str, Image.Image], margin: int = 24) -> Image.Image:
-    """The pictures in a row, each under its name."""
+def lay_out(pictures: dict[str, Image.Image], per_row: int, margin: int = 24) -> Image.Image:
+    """The pictures in rows, each under its name."""
     width, height = next(iter(pictures.values())).size
-    sheet = Image.new("RGB", (width * len(pictures), height + margin), "white")
+    height += margin
+    rows = math.ceil(len(pictures) / per_row)
+    sheet = Image.new("RGB", (width * min(per_row, len(pictures)), height * rows), "white")
     draw = ImageDraw.Draw(sheet)
     for index, (name, picture) in enumerate(pictures.items()):
-        draw.text((index * width + 6, 6), name, fill="black")
-        sheet.paste(picture, (index * width, margin))
+        x, y = index % per_row * width, index // per_row * height
+        draw.text((x + 6, y + 6), name, fill="black")
+        sheet.paste(picture, (x, y + margin))
     return sheet

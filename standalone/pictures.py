@@ -29,6 +29,10 @@ def _pool(mode: str, blend: float) -> dict[str, Any]:
     return _strength(12, in_mode=mode, out_mode=mode, in_v_blend=blend, out_v_blend=blend)
 
 
+def _other(method: str, **settings: Any) -> dict[str, Any]:
+    return {"method": method, "time_decay": 0, **settings}
+
+
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "strength": {"off": {"enabled": False}}
     | {f"strength {value}": _strength(value) for value in (3, 6, 12, 25, 50)},
@@ -44,6 +48,16 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "tiles": {"off": {"enabled": False}}
     | {f"tile 16, global {ratio}": {**TILES, "global_ratio": ratio} for ratio in (0, 0.2, 0.5, 1)}
     | {"tile 24, global 0.5": {**TILES, "tile_size": 24}},
+    "others": {"off": {"enabled": False}}
+    | {
+        "plain tiles 128": _other("Plain Tiles", plain_tile_size=128, plain_swap=1),
+        "merging 0.5": _other("Token Merging", merge_ratio=0.5),
+        "merging 0.75, keys only": _other(
+            "Token Merging", merge_ratio=0.75, merge_keys_only=True, merge_proportional=True
+        ),
+        "downsampling 2": _other("Token Downsampling", downsample_depth_1=2),
+        "downsampling 4": _other("Token Downsampling", downsample_depth_1=4),
+    },
 }
 
 
@@ -57,7 +71,7 @@ def main() -> None:
             request = Processing(model, prompt=PROMPT, seed=3)
             pictures[label] = process_images(request, ScriptRunner([settings])).images[0]
         small = {label: p.resize((160, 160), Image.LANCZOS) for label, p in pictures.items()}
-        lay_out(small).save(FOLDER / f"{name}.png", optimize=True)
+        lay_out(small, len(small)).save(FOLDER / f"{name}.png", optimize=True)
         print(FOLDER / f"{name}.png")
 
 

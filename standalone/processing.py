@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,10 @@ class Processing:
         """A line for the page, shown under the picture."""
         self.comments.append(text)
 
+    def close(self) -> None:
+        """Forget what is needed only while the request runs."""
+        self.sampler = None
+
     def sample(
         self, conditioning: torch.Tensor, unconditional_conditioning: torch.Tensor, seeds: list[int]
     ) -> torch.Tensor:
@@ -149,6 +154,11 @@ class Processed:
 @torch.no_grad()
 def process_images(p: Processing, runner: ScriptRunner) -> Processed:
     """Run a request through the script's callbacks and the sampler, batch by batch."""
+    with contextlib.closing(p):
+        return _process_images(p, runner)
+
+
+def _process_images(p: Processing, runner: ScriptRunner) -> Processed:
     from modules import shared
 
     shared.sd_model = p.sd_model

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -17,6 +18,10 @@ from standalone.runner import load_script_class
 from tests.unets import make_unet
 from tests.webui import Webui
 from tests.webui_models import install_extra_networks, install_families
+
+# how long an example takes says nothing about what it shows
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,11 @@ import torch
 
 import slothful
 from benchmarks.speed import peers
+from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.report import as_table
 from benchmarks.speed.timing import FLOOR, NONE, Timing, rows
 from slothful import Moment, Settings
-from slothful.settings import METHODS
+from slothful.methods import SUBSAMPLING
 from tests.unets import make_unet, module_state, run
 
 SIZE = dict(height=64, width=96)  # tokens; large enough for default tiles at two levels
@@ -19,7 +20,7 @@ def unet():
     return make_unet("sd1")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SUBSAMPLING)
 def test_the_textbook_forms_give_what_ours_give(unet, method):
     settings = Settings(method=method)
     before, plain = module_state(unet), run(unet, batch=1, **SIZE)
@@ -64,8 +65,27 @@ def test_the_floor_keeps_the_queries_projections(unet):
 
 def test_the_share_is_of_the_time_between_no_patch_and_the_floor():
     timings = {NONE: (4.0, 4.2, 3.9), FLOOR: (2.0, 2.0, 2.1), "x": (2.5, 2.4, 9.0)}
-    table = {row.variant: row for row in rows({n: Timing(t) for n, t in timings.items()})}
+    blocks = {NONE: (3.0, 3.1, 2.9), FLOOR: (1.0, 1.0, 1.2), "x": (1.2, 1.1, 7.0)}
+    table = {row.variant: row for row in rows({n: Timing(timings[n], blocks[n]) for n in timings})}
     assert table["x"].speedup == pytest.approx(4.0 / 2.5)
     assert table["x"].share == pytest.approx((4.0 - 2.5) / (4.0 - 2.0))
+    assert table["x"].share_in_blocks == pytest.approx((3.0 - 1.2) / (3.0 - 1.0))
     assert (table[NONE].share, table[FLOOR].share) == (0, 1)
     assert "| x | 2.5 |" in as_table(list(table.values()))
+
+
+def test_what_settings_allow_is_what_they_remove_of_the_arithmetic(unet):
+    shape, moment = slothful.shape_of(unet), Moment(600.0, 0.4)
+    values = {"Near-sighted Tile": dict(tile_size=16), "Slothful Attention": dict(in_slothful=0)}
+    shares = {
+        name: allowed_share(Settings(method=name, **more), shape, 768, 512, moment)
+        for name, more in values.items()
+    }
+    assert 0 < shares["Slothful Attention"] < shares["Near-sighted Tile"] < 1
+    nothing = Settings(in_slothful=0, out_slothful=0)
+    assert allowed_share(nothing, shape, 768, 512, moment) == 0
+    # of one token as the only key, all but its projections is gone
+    everything = Settings(
+        in_slothful=50, out_slothful=50, in_depth_decay=0, out_depth_decay=0, keep_middle=False
+    )
+    assert 0.9 < allowed_share(everything, shape, 768, 512, moment) < 1

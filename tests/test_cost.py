@@ -7,13 +7,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import slothful
 from slothful import Moment, Settings
-from slothful.settings import METHODS
+from slothful.methods import METHODS
 from standalone.odd_sizes import resized_skips
 from tests.unets import inputs, make_unet, run
 
 STRONG = dict(
     in_slothful=9, out_slothful=12, in_depth_decay=0.5, out_depth_decay=0.5, keep_middle=False,
     base_tile_size=16, peak_tile_size=16, tile_size=16, tiling_max_depth=3,
+    plain_tile_size=64, plain_swap=1, merge_max_downsample=8, downsample_depth_2=2,
 )  # fmt: skip
 CHANGES = {
     "kept": {},
@@ -22,6 +23,11 @@ CHANGES = {
     "smooth": dict(rounding="smooth"),
     "shifted": dict(tile_shift="alternating"),
     "lines": dict(in_mode="1D_AVG", out_mode="1D_MAX"),
+    "halo": dict(tile_halo=1, kept_token="jittered"),
+    "pooled halo": dict(tile_halo=1, in_v_blend=1, out_k_blend=1, downsample_mode="area"),
+    "all parts merged": dict(merge_cross=True, merge_mlp=True),
+    "only other parts merged": dict(merge_attention=False, merge_cross=True, merge_mlp=True),
+    "keys merged": dict(merge_keys_only=True, merge_mlp=True),
 }
 
 
@@ -61,8 +67,16 @@ def test_without_settings_it_is_what_a_call_costs(layout, size, monkeypatch):
     assert cost.attention + cost.rest == pytest.approx(total, rel=0.05)
 
 
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-@pytest.mark.parametrize("method", METHODS)
+def used_changes():
+    """(method, change) where the method uses a parameter of the change, and each method alone."""
+    for method in METHODS:
+        for name, changes in CHANGES.items():
+            users = [Settings.parameter(parameter).methods for parameter in changes]
+            if not changes or any(not methods or method in methods for methods in users):
+                yield pytest.param(method, changes, id=f"{method}-{name}")
+
+
+@pytest.mark.parametrize(("method", "changes"), used_changes())
 @pytest.mark.parametrize("layout", ["sd1", "sd2", "sdxl"])
 def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
     monkeypatch.setattr(CrossAttention, "forward", matrix_products)

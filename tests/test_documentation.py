@@ -3,14 +3,15 @@
 import json
 
 from slothful import Settings
+from slothful.methods import METHODS
 from slothful_webui.options import LEVELS
 from slothful_webui.page import GROUPS, SITE_ROWS
-from standalone.documentation import README, parameter_table, with_table
+from standalone.documentation import README, method_table, parameter_table, with_tables
 
 
-def test_the_readme_holds_the_table_of_the_declarations():
+def test_the_readme_holds_the_tables_of_the_declarations():
     text = README.read_text(encoding="utf-8")
-    assert text == with_table(text), "run `python -m standalone.documentation`"
+    assert text == with_tables(text), "run `python -m standalone.documentation`"
 
 
 def test_the_table_has_a_row_for_every_parameter_with_its_help():
@@ -18,6 +19,13 @@ def test_the_table_has_a_row_for_every_parameter_with_its_help():
     for parameter in Settings.parameters():
         assert f"| `{parameter.name}` | {parameter.label} |" in table
         assert parameter.help in table
+
+
+def test_the_methods_are_all_in_their_table_and_in_the_text():
+    text = README.read_text(encoding="utf-8")
+    for name in METHODS:
+        assert f"| **{name}** |" in method_table()
+        assert text.count(f"**{name}**") >= 2
 
 
 def test_every_text_of_the_page_has_a_japanese_one():

@@ -269,7 +269,9 @@ def test_foreign_keys_and_merged_tokens_are_left_alone(sd1_unet):
         application.notes.clear()
         merged = tokens[:, :200]
         assert torch.equal(attention(merged), plain(attention, merged, None))
-        assert application.notes == {"IN01": "its tokens were merged by something else"}
+        assert application.notes == {
+            "IN01": "something else merges its tokens, as the webui's own token merging"
+        }
 
 
 def plain(attention, tokens, context):
@@ -279,7 +281,7 @@ def plain(attention, tokens, context):
 
 def test_a_site_where_another_extension_acts_is_left_alone(sd1_unet):
     plain_output = run(sd1_unet)
-    reason = "HyperTile acts here"
+    reason = "HyperTile acts there"
     with slothful.applied(
         sd1_unet, ALL_ACT["slothful"], yields_to=lambda attention: reason
     ) as application:

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from transformers import CLIPTokenizer
 
+from slothful.methods import METHODS
 from standalone.__main__ import main
 from standalone.checkpoint import SMALL, CheckpointError, load, text_model_of
 from standalone.processing import Processing, process_images
@@ -126,10 +127,10 @@ def test_png_carries_the_infotext_where_the_webui_looks_for_it(tmp_path, capsys)
 def test_the_grid_shows_every_method_with_its_time(tmp_path, capsys):
     assert run_cli(tmp_path, "grid", "--size", "128x128", "--steps", "1") == 0
     table = capsys.readouterr().out
-    for name in ("off", "Slothful Attention", "Near-sighted Tile", "Near-sighted Attention"):
+    for name in ("off", *METHODS):
         assert name in table
         assert (tmp_path / f"grid-{name}.png").is_file()
-    assert Image.open(tmp_path / "grid.png").width == 4 * 192  # after the hires pass
+    assert Image.open(tmp_path / "grid.png").size == (4 * 192, 2 * (192 + 24))  # after hires
 
 
 @pytest.mark.parametrize(

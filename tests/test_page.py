@@ -98,8 +98,15 @@ def test_what_the_method_does_not_use_is_hidden(built, method):
     for control in CONTROLS:
         if not control.is_site and control.parameter.methods:
             assert answers[control.name]["visible"] == (method in control.parameter.methods)
-    assert answers["Tiles"]["visible"] == (method != "Slothful Attention")
-    assert answers["Input blocks"]["visible"] == (method != "Near-sighted Tile")
+    headings = {
+        "Input blocks": ("Slothful Attention", "Near-sighted Attention"),
+        "Output blocks": ("Slothful Attention", "Near-sighted Attention"),
+        "Tiles": ("Near-sighted Tile", "Near-sighted Attention", "Plain Tiles"),
+        "Token merging": ("Token Merging",),
+        "Token downsampling": ("Token Downsampling",),
+    }
+    for heading, methods in headings.items():
+        assert answers[heading]["visible"] == (method in methods)
 
 
 @pytest.mark.parametrize("family", [None, *FAMILY_SITES])

@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slothful import Moment, Settings, find_sites, plan_site
-from slothful.settings import METHODS
+from slothful.methods import METHODS
+from slothful.settings import merge_limit
 from slothful.sites import Site
 from tests.test_settings import any_settings, values_of
 from tests.unets import make_unet
 
-IN_THE_APPLICATION = {"time_axis", "passes", "min_size", "only_where_it_pays"}
+IN_THE_APPLICATION = {"time_axis", "passes", "min_size", "min_width", "min_height",
+                      "only_where_it_pays", "vae_tiles", "vae_tile_size"}  # fmt: skip
 """Parameters that decide when plans are made, not what is in them."""
 
 
@@ -22,7 +24,10 @@ def sites() -> tuple[Site, ...]:
 
 
 def plans(settings, sites, step=3):
-    moments = [Moment(1000 * (1 - time), time, step) for time in (0.1, 0.4, 0.8)]
+    moments = [
+        Moment(1000 * (1 - time), time, step, name)
+        for time, name in ((0.1, "base"), (0.4, "img2img"), (0.8, "hires"))
+    ]
     return [
         plan_site(settings, moment, site, (128 // site.level, 192 // site.level))
         for moment in moments
@@ -46,12 +51,19 @@ def test_what_a_method_uses_can_change_its_plans(method, sites):
         method=method, in_depth_decay=0.2, out_depth_decay=0.2, keep_middle=False,
         in_k_blend=0.5, in_v_blend=0.5, out_k_blend=0.5, out_v_blend=0.5,
         in_slothful=12, out_slothful=12, rounding="smooth", global_ratio=0.3,
+        plain_tile_size=64, plain_scale_depth=False, merge_ratio=0.4,
+        merge_max_downsample=8, merge_stride_x=5, merge_stride_y=5, downsample_depth_2=2,
+        downsample_depth_3=2, downsample_mode="area",
     )  # fmt: skip
     before = plans(start, sites)
     for parameter in used:
         if parameter.name in IN_THE_APPLICATION or parameter.name == "method":
             continue
-        tries = [start.replace(**{parameter.name: value}) for value in _some_values(parameter)]
+        tries = [
+            start.replace(**{parameter.name: value})
+            for value in _some_values(parameter)
+            if not parameter.name.startswith("merge_ratio") or value <= merge_limit(start)
+        ]
         assert any(plans(settings, sites) != before for settings in tries), parameter.name
 
 

@@ -1,16 +1,36 @@
 """Reduction of keys and values, against formulations in plain loops."""
 
+import math
+import random
+
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slothful.reduction import plan_reduction, pool_cells, reduce_tokens
+from slothful.methods import MODES
+from slothful.pooling import POOLS, reduce_tokens
+from slothful.reduction import plan_downsampling, plan_reduction
 
 sides = st.integers(1, 40)
 strengths = st.floats(1.01, 60)
-modes = st.sampled_from(["1D_AVG", "1D_MAX", "2D_AVG", "2D_MAX"])
+modes = st.sampled_from(MODES)
 roundings = st.sampled_from(["stride", "smooth"])
+
+
+def pooled(mode, cell):
+    """What the mode says of one cell (tokens, channels), one token after the other."""
+    if mode.endswith("AVG"):
+        return cell.mean(0)
+    if mode.endswith("MAX"):
+        return cell.amax(0)
+    if mode.endswith("NORM"):
+        return max(cell, key=lambda token: token.float().norm())
+    distances = [float((token - cell.mean(0)).norm() ** 2) for token in cell]
+    spread = sum(distances) / len(cell)
+    weights = [math.exp(-d / spread) if spread else 1.0 for d in distances]
+    return sum(w * token for w, token in zip(weights, cell)) / sum(weights)
 
 
 def tokens_of(height, width, dtype=torch.float64, seed=0):
@@ -31,7 +51,7 @@ def test_every_token_belongs_to_exactly_one_cell(height, width, strength, mode, 
     assert reduction.rows.length * reduction.columns.length == height * width
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sides, sides, strengths, modes, roundings, st.floats(1, 20))
 def test_pools_against_loops_over_the_cells(height, width, strength, mode, rounding, thinning):
     reduction = plan_reduction(
@@ -47,7 +67,7 @@ def test_pools_against_loops_over_the_cells(height, width, strength, mode, round
         for x, size_x in zip(columns.starts, columns.sizes):
             cell = grid[:, y : y + size_y, x : x + size_x].flatten(1, 2)
             one.append(cell[:, 0])
-            pool.append(cell.amax(1) if mode.endswith("MAX") else cell.mean(1))
+            pool.append(torch.stack([pooled(mode, each) for each in cell]))
     one, pool = torch.stack(one, 1), torch.stack(pool, 1)
     torch.testing.assert_close(values, pool)
     torch.testing.assert_close(keys, one + 0.25 * (pool - one))
@@ -91,13 +111,13 @@ def test_equal_blends_share_one_tensor_and_ends_are_exact(blend):
     keys, values = reduce_tokens(tokens, reduction)
     assert values is keys
     grid = tokens.reshape(2, 9, 7, 3)
-    end = pool_cells(grid, reduction) if blend else grid[:, ::3, ::2]
+    end = POOLS["MAX"](tokens, reduction) if blend else grid[:, ::3, ::2]
     assert torch.equal(keys, end.reshape(2, -1, 3))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("rounding", ["stride", "smooth"])
-@pytest.mark.parametrize("mode", ["1D_AVG", "1D_MAX", "2D_AVG", "2D_MAX"])
+@pytest.mark.parametrize("mode", MODES)
 def test_the_dtype_is_kept(dtype, rounding, mode):
     reduction = plan_reduction(
         13, 10, mode=mode, strength=5, rounding=rounding, k_blend=0.5, v_blend=0.7
@@ -105,3 +125,51 @@ def test_the_dtype_is_kept(dtype, rounding, mode):
     for part in reduce_tokens(tokens_of(13, 10, dtype), reduction):
         assert part.dtype == dtype
         assert part.shape == (2, len(reduction), 3)
+
+
+@given(sides, sides, strengths, modes, roundings, st.floats(1, 20), st.integers(0, 9))
+def test_a_jittered_token_stays_before_the_next_cell(
+    height, width, strength, mode, rounding, thinning, seed
+):
+    options = dict(mode=mode, strength=strength, rounding=rounding, thinning=thinning)
+    first = plan_reduction(height, width, **options)
+    moved = plan_reduction(height, width, **options, generator=random.Random(seed))
+    grid = (first.rows.length, first.columns.length)
+    places = torch.stack(torch.meshgrid(*map(torch.arange, grid), indexing="ij"), -1)
+    places = places.reshape(1, -1, 2).double()
+    began, kept = reduce_tokens(places, first)[0], reduce_tokens(places, moved)[0]
+    assert kept.shape == began.shape
+    assert (kept >= began).all()
+    for y, x in zip(*(dimension.reshape(len(first.rows), -1) for dimension in kept[0].unbind(-1))):
+        assert (x.diff() > 0).all()
+        assert y.unique().numel() == 1
+    assert len(kept[0].unique(dim=0)) == len(first)
+
+
+def test_every_token_of_a_cell_is_kept_some_time():
+    kept = {
+        plan_reduction(32, 32, mode="2D_AVG", strength=6, generator=random.Random(seed)).offset
+        for seed in range(200)
+    }
+    assert kept == {(y, x) for y in range(3) for x in range(2)}
+
+
+@given(sides, sides, st.floats(1, 10))
+def test_downsampling_is_torchs_nearest_interpolation(height, width, factor):
+    tokens = tokens_of(height, width)
+    keys, values = reduce_tokens(tokens, plan_downsampling(height, width, factor=factor))
+    picture = tokens.transpose(1, 2).unflatten(2, (height, width))
+    size = tuple(max(1, int(length / factor)) for length in (height, width))
+    nearest = F.interpolate(picture, size, mode="nearest")
+    assert torch.equal(keys, nearest.flatten(2).transpose(1, 2))
+    assert values is keys
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5))
+def test_area_downsampling_is_torchs_where_the_factor_divides(rows, columns, factor):
+    height, width = rows * factor, columns * factor
+    tokens = tokens_of(height, width)
+    keys, _ = reduce_tokens(tokens, plan_downsampling(height, width, factor=factor, blend=1.0))
+    picture = tokens.transpose(1, 2).unflatten(2, (height, width))
+    area = F.interpolate(picture, (rows, columns), mode="area")
+    torch.testing.assert_close(keys, area.flatten(2).transpose(1, 2))

@@ -55,12 +55,14 @@ def test_positions_never_change_their_meaning():
     names = [control.name for control in CONTROLS]
     assert names[:4] == ["method", "peak_time", "time_decay", "time_axis"]
     assert names[24:28] == ["passes", "min_size", "only_where_it_pays", "IN01"]
-    assert (names[45], len(names)) == ("OUT11", 46)
+    assert names[45:48] == ["OUT11", "kept_token", "tile_halo"]
+    assert names[-2:] == ["vae_tiles", "vae_tile_size"]
+    assert len(names) == 73
 
 
 def test_an_error_in_a_slider_of_a_block_names_the_block():
     values = [True, *values_of(Settings())]
-    values[-1] = 7
+    values[46] = 7
     with pytest.raises(
         SettingsError, match=r"block_weights\[OUT11\] must be between 0 and 2, got 7"
     ):
@@ -263,4 +265,6 @@ def test_hypertile_wins_where_it_acts_and_the_page_says_so(sd1_unet):
     finally:
         for attention in marked:
             delattr(attention, "__webui_hypertile_params")
-    assert "Slothful Attention: IN01 was left alone: HyperTile acts here" in request.comments
+    (said,) = request.comments
+    assert said.startswith("Slothful Attention: left IN01, IN02, IN04")
+    assert said.endswith("alone: the webui's HyperTile acts there; acted nowhere else")

@@ -23,9 +23,19 @@ def values_of(parameter):
     return numbers
 
 
-any_settings = st.fixed_dictionaries(
-    {}, optional={p.name: values_of(p) for p in Settings.parameters()}
-).map(Settings.from_mapping)
+def within_the_limit_of_merging(values):
+    """The one limit that several parameters share."""
+    limit = 1 - 1 / (values.get("merge_stride_x", 2) * values.get("merge_stride_y", 2))
+    ratios = {n: min(values.get(n, d), limit) for n, d in MERGE_RATIOS.items()}
+    return {**values, **ratios}
+
+
+MERGE_RATIOS = {"merge_ratio": 0.5, "merge_ratio_img2img": 0.0, "merge_ratio_hires": 0.0}
+any_settings = (
+    st.fixed_dictionaries({}, optional={p.name: values_of(p) for p in Settings.parameters()})
+    .map(within_the_limit_of_merging)
+    .map(Settings.from_mapping)
+)
 
 
 @given(any_settings)
@@ -51,6 +61,17 @@ def test_values_outside_the_range_are_refused_by_name_and_range(parameter):
         if parameter.kind != "weights":
             assert repr(value) in message
             assert parameter.range_text in message
+
+
+@pytest.mark.parametrize("name", MERGE_RATIOS)
+def test_more_than_the_destinations_leave_cannot_be_merged(name):
+    values = dict(merge_stride_x=2, merge_stride_y=3, merge_ratio=0.1)
+    with pytest.raises(SettingsError, match=f"{name} must be between 0 and 0.833333 .* got 0.85"):
+        Settings(method="Token Merging", **{**values, name: 0.85})
+    allowed = Settings(method="Token Merging", **{**values, name: 0.8})
+    assert getattr(allowed, name) == 0.8
+    # a value that the method does not use is no error
+    Settings(**{**values, name: 0.85})
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():

@@ -1,5 +1,7 @@
 """Windows of the queries: every token is answered once, from a window of real tokens."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,23 +10,24 @@ from hypothesis import strategies as st
 from slothful import Moment, Settings, plan_site
 from slothful.layout import deal_keys, join_answers, key_sources, plan_layout, split_queries
 from slothful.sites import Site
-from slothful.tiling import axis_windows, plan_tiling
+from slothful.tiling import axis_windows, plan_tiling, with_halo
 
 SITE = Site("IN01", 0, 1, 1, None, ())
 CPU = torch.device("cpu")
 
 
-@given(st.integers(1, 97), st.integers(1, 64), st.floats(0, 0.999))
-def test_windows_are_equal_inside_and_own_every_token_once(length, tile_size, shift):
-    windows = axis_windows(length, tile_size, shift)
-    assert windows.size <= tile_size
+@given(st.integers(1, 97), st.integers(1, 64), st.floats(0, 0.999), st.integers(0, 40))
+def test_windows_are_equal_inside_and_own_every_token_once(length, tile_size, shift, halo):
+    count = math.ceil(length / tile_size)
+    windows = with_halo(axis_windows(length, count, shift), halo)
+    assert windows.size <= min(tile_size + 2 * halo, length)
     assert windows.edges[0] == 0
     assert windows.edges[-1] == length
     for start, first, end in zip(windows.starts, windows.edges, windows.edges[1:]):
         assert 0 <= start <= first < end <= start + windows.size <= length
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 97),
     st.integers(1, 61),

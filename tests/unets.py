@@ -82,7 +82,7 @@ def module_state(model: torch.nn.Module) -> dict:
         name: {
             key: list(value) if isinstance(value, dict) else id(value)
             for key, value in vars(module).items()
-            if key != "training"
+            if key not in ("training", "last_z_shape")  # the second is a note of ldm's decoder
         }
         for name, module in model.named_modules()
     }

@@ -43,7 +43,13 @@ REQUEST = (
     "Steps: 3, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 256x256"
 )
 """The infotext of the tests' usual request."""
-METHODS = {"slothful": SLOTHFUL, "tile": TILES, "both": BOTH}
+MERGING = [{"method": "Token Merging", "time_decay": 0, "merge_mlp": True}]
+PLAIN = [{"method": "Plain Tiles", "time_decay": 0, "plain_tile_size": 64, "tile_halo": 1}]
+DOWNSAMPLED = [{"method": "Token Downsampling", "time_decay": 0, "kept_token": "jittered"}]
+METHODS = {
+    "slothful": SLOTHFUL, "tile": TILES, "both": BOTH, "merging": MERGING, "plain": PLAIN,
+    "downsampled": DOWNSAMPLED,
+}  # fmt: skip
 
 
 class Webui:
@@ -125,8 +131,8 @@ class Webui:
         return [_decode(text) for text in answer["images"]], json.loads(answer["info"])
 
     def hooks(self) -> int:
-        """Hooks and replaced forwards on the U-Nets of all loaded models."""
-        return self.get("/probe/hooks")["hooks"]
+        """Hooks and replaced forwards on the U-Nets and VAEs of all loaded models."""
+        return len(self.get("/probe/hooks")["hooks"])
 
 
 def encode(picture: np.ndarray, infotext: str | None = None) -> str:

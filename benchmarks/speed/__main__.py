@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,13 +25,14 @@ from tqdm import tqdm
 
 import slothful
 from benchmarks.speed import peers
+from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.attention import BACKENDS
 from benchmarks.speed.models import FAMILIES, make_inputs, make_unet
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
 from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
 from slothful import Moment, Settings
+from slothful.methods import METHODS, SLOTHFUL, SUBSAMPLING
 from slothful.schedule import TRAIN_STEPS
-from slothful.settings import METHODS
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -91,12 +94,14 @@ def _read_size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def variants(settings: Settings, moment: Moment) -> dict[str, Variant]:
+def variants(
+    settings: Settings, moment: Moment, methods: Sequence[str] = METHODS
+) -> dict[str, Variant]:
     """Everything that is timed, by name: ours with `settings` and each method, and the peers."""
     found: dict[str, Variant] = {NONE: lambda unet: contextlib.nullcontext(), FLOOR: peers.floor}
-    for method in METHODS:
+    for method in methods:
         found[method] = functools.partial(_ours, settings=settings.replace(method=method))
-    still = settings.replace(method=METHODS[0], in_slothful=1, out_slothful=1)
+    still = settings.replace(method=SLOTHFUL, in_slothful=1, out_slothful=1)
     found["ours, nothing reduced"] = functools.partial(_ours, settings=still)
     depth = 2 ** (settings.tiling_max_depth - 1)
     found["tomesd 0.5"] = peers.merged_tokens
@@ -104,8 +109,8 @@ def variants(settings: Settings, moment: Moment) -> dict[str, Variant]:
         peers.plain_tiles, tile_size=settings.tile_size, max_depth=depth
     )
     found["downsampled keys"] = peers.downsampled_keys
-    if settings.replace(method=METHODS[0]).changed() == {}:  # the textbook forms know defaults
-        for method in METHODS:
+    if settings.replace(method=SLOTHFUL).changed() == {}:  # the textbook forms know defaults
+        for method in SUBSAMPLING:
             found[f"textbook {method}"] = functools.partial(
                 peers.textbook, settings=settings.replace(method=method), moment=moment
             )
@@ -120,15 +125,22 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
     time = settings.peak_time
     moment = Moment(TRAIN_STEPS * (1 - time), time)
     inputs = make_inputs(unet, width, height, args.batch, moment.timestep)
-    chosen = variants(settings, moment)
+    # the quick form has no time for all
+    chosen = variants(settings, moment, SUBSAMPLING if args.quick else METHODS)
     if args.only:
         wanted = (NONE, FLOOR, *args.only)
         chosen = {name: v for name, v in chosen.items() if any(text in name for text in wanted)}
     with (
         BACKENDS[args.backend](),
-        tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json) as bar,
+        tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json or None) as bar,
     ):
         table = rows(measure(unet, inputs, chosen, args.rounds, bar.update))
+    shape = slothful.shape_of(unet)
+    for index, row in enumerate(table):
+        if row.variant in METHODS:
+            own = settings.replace(method=row.variant)
+            allowed = allowed_share(own, shape, width, height, moment)
+            table[index] = dataclasses.replace(row, allowed=allowed)
     conditions = Conditions(
         model, width, height, args.batch, args.device, args.dtype, args.backend, args.rounds
     )

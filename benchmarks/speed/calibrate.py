@@ -26,7 +26,7 @@ import slothful
 from benchmarks.speed.__main__ import DTYPES
 from slothful import Settings
 from slothful.arithmetic import moved_values, saved_operations
-from slothful.settings import METHODS
+from slothful.methods import SUBSAMPLING
 from standalone.attention import sdpa_attention
 
 GRIDS = ((8, 8), (12, 12), (16, 16), (20, 20), (24, 24), (32, 32), (40, 40))
@@ -79,7 +79,7 @@ def main() -> int:
 def _measure(unet, inputs, channels, rounds):
     """(saved operations, moved values, seconds gained) of each method and strength that acts."""
     variants = [Settings(in_slothful=1)]
-    for method, strength, blend in itertools.product(METHODS, STRENGTHS, (0, 1)):
+    for method, strength, blend in itertools.product(SUBSAMPLING, STRENGTHS, (0, 1)):
         variants.append(
             Settings(method=method, in_slothful=strength, in_k_blend=blend, in_v_blend=blend,
                      tile_size=16, base_tile_size=16, peak_tile_size=16)

@@ -37,14 +37,16 @@ Result = tuple[Conditions, Row]
 def as_table(rows: Sequence[Row]) -> str:
     """Markdown."""
     lines = [
-        "| variant | time, s | spread | speed-up | share of removable time | peak memory, MiB |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| variant | time, s | spread | speed-up | share of removable time | share in blocks "
+        "| settings allow | peak memory, MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         memory = f"{row.peak_memory / 2**20:.0f}" if row.peak_memory else "-"
+        allowed = "-" if row.allowed is None else f"{row.allowed:.1%}"
         lines.append(
             f"| {row.variant} | {row.seconds:.4g} | {row.spread:.1%} | {row.speedup:.3f} "
-            f"| {row.share:.1%} | {memory} |"
+            f"| {row.share:.1%} | {row.share_in_blocks:.1%} | {allowed} | {memory} |"
         )
     return "\n".join(lines)
 
@@ -59,6 +61,8 @@ def summary(results: Sequence[Result]) -> dict:
                 "seconds": round(row.seconds, 4),
                 "speedup": round(row.speedup, 4),
                 "share": round(row.share, 4),
+                "share_in_blocks": round(row.share_in_blocks, 4),
+                "allowed": None if row.allowed is None else round(row.allowed, 4),
             }
             for conditions, row in results
             if conditions == first

@@ -8,9 +8,13 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
+
+from benchmarks.speed.memory import watch_memory
+from slothful import find_sites
 
 Variant = Callable[[nn.Module], contextlib.AbstractContextManager]
 
@@ -19,9 +23,12 @@ NONE, FLOOR = "no patch", "floor"
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, and the most memory of the device in use meanwhile (bytes, CUDA)."""
+    """Seconds of each round, of the whole call and inside the transformer blocks alone, and the
+    most memory that a call needs (bytes, see `memory`).
+    """
 
     seconds: tuple[float, ...]
+    in_blocks: tuple[float, ...]
     peak_memory: int | None = None
 
     @property
@@ -39,14 +46,19 @@ class Timing:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One variant at one size: its speed-up over no patch, and its share of the removable time."""
+    """One variant at one size: its speed-up over no patch, its share of the removable time, for the
+    whole call and from the time in the transformer blocks, and for ours the share that its settings
+    allow (see `allowed`).
+    """
 
     variant: str
     seconds: float
     spread: float
     speedup: float
     share: float
+    share_in_blocks: float
     peak_memory: int | None
+    allowed: float | None = None
 
 
 @torch.inference_mode()
@@ -64,35 +76,82 @@ def measure(
     """
     names = list(variants)
     order = random.Random(0)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    memory: dict[str, int | None] = dict.fromkeys(names)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    memory: dict[str, int | None] = {}
     for turn in range(rounds + 1):
         for name in order.sample(names, len(names)):
             with variants[name](unet):
-                elapsed, memory[name] = _call(unet, inputs)
-            if turn:  # the first round warms up
-                seconds[name].append(elapsed)
+                if turn:
+                    times[name].append(_timed(unet, inputs))
+                else:
+                    # the round that warms up: to watch the memory of a CPU costs time
+                    peak = watch_memory(inputs[0][0].device)
+                    _timed(unet, inputs)
+                    memory[name] = peak()
             progress()
-    return {name: Timing(tuple(seconds[name]), memory[name]) for name in names}
+    return {name: Timing(*zip(*times[name]), memory[name]) for name in names}
 
 
-def _call(unet: nn.Module, inputs: tuple[tuple, dict]) -> tuple[float, int | None]:
+def _timed(unet: nn.Module, inputs: tuple[tuple, dict]) -> tuple[float, float]:
+    """Seconds of one call, in all and inside the transformer blocks.
+
+    All else in the U-Net is the same under every variant, and only adds the machine's unrest.
+    """
     arguments, keywords = inputs
-    on_gpu = arguments[0].is_cuda
-    if on_gpu:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    begin = time.perf_counter()
-    unet(*arguments, **keywords)
-    if on_gpu:
-        torch.cuda.synchronize()
-    elapsed = time.perf_counter() - begin
-    return elapsed, torch.cuda.max_memory_allocated() if on_gpu else None
+    clock = Clock(arguments[0].device)
+    marks: list[tuple[Any, Any]] = []
+    began: list[Any] = []
+    handles = []
+    for layer in (layer for site in find_sites(unet) for layer in site.layers):
+        # around the hooks and replacements of the variant, which are there already
+        begin = layer.register_forward_pre_hook(
+            lambda module, args: began.append(clock.mark()), prepend=True
+        )
+        end = layer.register_forward_hook(
+            lambda module, args, output: marks.append((began.pop(), clock.mark()))
+        )
+        handles += [begin, end]
+    try:
+        clock.wait()
+        first = time.perf_counter()
+        unet(*arguments, **keywords)
+        clock.wait()
+        seconds = time.perf_counter() - first
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seconds, sum(clock.between(begin, end) for begin, end in marks)
+
+
+class Clock:
+    """Marks in the work of a device, and the seconds between two of them."""
+
+    def __init__(self, device: torch.device):
+        self._on_gpu = device.type == "cuda"
+
+    def mark(self) -> Any:
+        """Now, in the order of the device's work; does not wait for it."""
+        if not self._on_gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def wait(self) -> None:
+        """Until the device has done all its work."""
+        if self._on_gpu:
+            torch.cuda.synchronize()
+
+    def between(self, begin: Any, end: Any) -> float:
+        """Seconds; call after `wait`."""
+        return begin.elapsed_time(end) / 1000 if self._on_gpu else end - begin
 
 
 def rows(timings: Mapping[str, Timing]) -> list[Row]:
     """The table: needs the variants `NONE` and `FLOOR`."""
     none, floor = timings[NONE].median, timings[FLOOR].median
+    inside = {name: statistics.median(timing.in_blocks) for name, timing in timings.items()}
+    removable = inside[NONE] - inside[FLOOR]
     return [
         Row(
             name,
@@ -100,6 +159,7 @@ def rows(timings: Mapping[str, Timing]) -> list[Row]:
             timing.spread,
             none / timing.median,
             (none - timing.median) / (none - floor),
+            (inside[NONE] - inside[name]) / removable,
             timing.peak_memory,
         )
         for name, timing in timings.items()

@@ -10,6 +10,7 @@ PLANNED = "planned fault"
 class Probe(scripts.Script):
     """Its one argument names a fault: a callback that raises, or what happens inside which call of
     the U-Net, as in "unet 2": "unet" (an exception), "memory" (out of memory), "interrupt", "skip".
+    "encode" and "decode" are exceptions in the next call of that part of the VAE.
     """
 
     fault = ""
@@ -31,6 +32,14 @@ class Probe(scripts.Script):
     def arm(self):
         """Let the planned thing happen in the planned call of the U-Net."""
         event, _, number = Probe.fault.partition(" ")
+        if event in ("encode", "decode"):
+            vae_part = getattr(shared.sd_model.first_stage_model, f"{event}r")
+
+            def fail(*_):
+                hook.remove()
+                _fail()
+
+            hook = vae_part.register_forward_pre_hook(fail)
         if event not in _EVENTS:
             return
         calls = []
@@ -47,7 +56,8 @@ class Probe(scripts.Script):
 
 def _callback(name):
     def callback(self, p, *args, **kwargs):
-        if name == "process_batch":
+        # the picture of img2img is encoded between the two
+        if name == ("process" if Probe.fault == "encode" else "process_batch"):
             self.arm()
         if Probe.fault == name:
             raise RuntimeError(PLANNED)
@@ -83,20 +93,25 @@ def _fail_on(name):
     return callback
 
 
+_KINDS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
 def _hooks():
-    """The number of hooks and of replaced `forward`s on the U-Nets that are loaded.
+    """Where hooks and replaced `forward`s are on the U-Nets and VAEs that are loaded.
 
     HyperTile's own wrappers, which stay for good, are not counted.
     """
     models = {id(model): model for model in sd_models.model_data.loaded_sd_models}
     models[id(shared.sd_model)] = shared.sd_model
-    count = 0
+    found = []
     for model in models.values():
-        for module in model.model.diffusion_model.modules():
+        parts = model.model.diffusion_model, model.first_stage_model
+        for name, module in (named for part in parts for named in part.named_modules()):
             hooks = vars(module)
-            count += sum(len(value) for key, value in hooks.items() if key.endswith("_hooks"))
-            count += "forward" in hooks and "__webui_hypertile_params" not in hooks
-    return count
+            found += [name for kind in _KINDS for _ in hooks[kind]]
+            if "forward" in hooks and "__webui_hypertile_params" not in hooks:
+                found.append(f"{name}.forward")
+    return found
 
 
 def _add_routes(_, app):

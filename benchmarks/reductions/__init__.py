@@ -1,0 +1,1 @@
+"""How far each way to reduce keys and values is from the unreduced U-Net."""

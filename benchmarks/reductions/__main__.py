@@ -1,0 +1,116 @@
+"""How far each reduction is from the U-Net as it is, on the small model.
+
+python -m benchmarks.reductions
+
+For drawn scenes with noise of several levels, the relative error of the U-Net's output,
+|changed - plain| / |plain|, and the part of the keys that is left. Writes reductions.csv to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import slothful
+from slothful import Settings
+from slothful.methods import MODES
+from standalone.attention import sdpa_attention
+from standalone.checkpoint import SMALL, StableDiffusion, load
+from standalone.model.scenes import draw, random_scene
+
+TIMESTEPS = (900.0, 700.0, 500.0, 300.0, 100.0)
+_FLAT = dict(time_decay=0.0)
+_STRONG = dict(**_FLAT, in_slothful=9, out_slothful=9, in_depth_decay=1, out_depth_decay=1)
+
+
+def variants() -> dict[str, dict[str, Any]]:
+    """The settings that are compared, by what they show."""
+    found: dict[str, dict[str, Any]] = {"one token of 9, the first": _STRONG}
+    found["one token of 9, jittered"] = {**_STRONG, "kept_token": "jittered"}
+    for blend in (0.5, 1.0):
+        blends = {f"{side}_{part}_blend": blend for side in ("in", "out") for part in "kv"}
+        for mode in MODES:
+            name = f"{mode}, blend {blend:g}"
+            found[name] = {**_STRONG, **blends, "in_mode": mode, "out_mode": mode}
+    for ratio in (0.0, 0.5):
+        for halo in (0, 2, 4):
+            found[f"tiles of 16, global {ratio:g}, halo {halo}"] = dict(
+                method="Near-sighted Tile", tile_size=16, global_ratio=ratio, tile_halo=halo
+            )
+    merging = dict(method="Token Merging", merge_ratio=0.7, merge_max_downsample=2, **_FLAT)
+    found["merging 0.7"] = merging
+    found["merging 0.7, keys only"] = {**merging, "merge_keys_only": True}
+    found["merging 0.7, keys only, proportional"] = {
+        **merging, "merge_keys_only": True, "merge_proportional": True
+    }  # fmt: skip
+    for mode in ("nearest", "area"):
+        found[f"downsampling 2, {mode}"] = dict(
+            method="Token Downsampling", downsample_mode=mode, downsample_depth_2=2.0, **_FLAT
+        )
+    return found
+
+
+@torch.no_grad()
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.reductions", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--scenes", type=int, default=8)
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures, in pixels")
+    parser.add_argument("--out", type=Path, default=Path("outputs/reductions"))
+    args = parser.parse_args(arguments)
+    model = load(SMALL)
+    rows = []
+    print("| reduction | keys left | relative error |\n| --- | --- | --- |")
+    with sdpa_attention():
+        calls = list(_calls(model, args.scenes, args.size))
+        plain = [model.model.diffusion_model(x, t, context=text) for x, t, text in calls]
+        for name, values in variants().items():
+            left, error = _measure(model, Settings.from_mapping(values), calls, plain)
+            rows.append((name, left, error))
+            print(f"| {name} | {left:.0%} | {error:.4f} |", flush=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "reductions.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("reduction", "keys_left", "relative_error"), *rows])
+    print(f"\n{path}")
+    return 0
+
+
+def _calls(model: StableDiffusion, count: int, size: int) -> Iterator[tuple[torch.Tensor, ...]]:
+    """(latents, timesteps, text) of one call for each level of noise."""
+    scenes = [random_scene(np.random.default_rng(seed)) for seed in range(count)]
+    pictures = torch.from_numpy(np.stack([draw(scene, size) for scene in scenes]))
+    latents = model.encode_first_stage(pictures.permute(0, 3, 1, 2) / 127.5 - 1)
+    text = model.get_learned_conditioning([scene.caption for scene in scenes])
+    for timestep in TIMESTEPS:
+        generator = torch.Generator().manual_seed(int(timestep))
+        noise = torch.randn(latents.shape, generator=generator)
+        alpha = model.alphas_cumprod[int(timestep)]
+        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        yield noisy, torch.full((count,), timestep), text
+
+
+def _measure(model, settings, calls, plain) -> tuple[float, float]:
+    """(part of the keys left where the settings act, mean relative error)."""
+    left, errors = [], []
+    with slothful.applied(model.model.diffusion_model, settings) as application:
+        for (x, timesteps, text), expected in zip(calls, plain):
+            changed = model.model.diffusion_model(x, timesteps, context=text)
+            errors += ((changed - expected).norm() / expected.norm()).reshape(-1).tolist()
+            left += [plan.key_count / plan.tokens for plan in application.plans.values() if plan]
+    return statistics.mean(left), statistics.mean(errors)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

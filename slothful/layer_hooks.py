@@ -1,0 +1,112 @@
+"""The hooks of one transformer block of the U-Net, and their state from one to the next."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from slothful.layout import Layout, deal_keys, join_answers, key_sources, plan_layout, split_queries
+from slothful.plan import SitePlan
+
+PlanFor = Callable[[torch.Tensor, tuple, dict], "SitePlan | None"]
+"""Called as plan_for(tokens, args, kwargs) with an attn1's arguments: the plan for this call."""
+
+
+class LayerHooks:
+    """Hooks around a block's attn1, which give it x and context and take its answers.
+
+    `layer`: a block with attn1, attn2 and ff; `index`: its place among the blocks of its site.
+    """
+
+    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor):
+        self.layer = layer
+        self.index = index
+        self.plan: SitePlan | None = None
+        self._plan_for = plan_for
+
+    def register(self) -> list[RemovableHandle]:
+        """Put the hooks on; the handles remove them."""
+        attention = self.layer.attn1
+        return [
+            attention.register_forward_pre_hook(self._before_attention, with_kwargs=True),
+            attention.register_forward_hook(self._after_attention),
+        ]
+
+    def begin(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What attn1 gets as x and as context, for `tokens` (batch, tokens, channels)."""
+        raise NotImplementedError
+
+    def end(self, answers: torch.Tensor) -> torch.Tensor:
+        """attn1's answers as (batch, tokens, channels)."""
+        raise NotImplementedError
+
+    def _before_attention(
+        self, attention: nn.Module, args: tuple, kwargs: dict
+    ) -> tuple[tuple, dict] | None:
+        tokens = args[0] if args else kwargs["x"]
+        self.plan = self._plan_for(tokens, args, kwargs)
+        if self.plan is None:
+            return None
+        queries, context = self.begin(tokens)
+        if len(args) > 1:
+            return (queries, context, *args[2:]), kwargs
+        # x by position and context by name is what every known replacement accepts
+        rest = {name: value for name, value in kwargs.items() if name != "x"}
+        return (queries,), {**rest, "context": context}
+
+    def _after_attention(
+        self, attention: nn.Module, args: tuple, answers: torch.Tensor
+    ) -> torch.Tensor | None:
+        return None if self.plan is None else self.end(answers)
+
+
+class ReducingHooks(LayerHooks):
+    """Reduction of keys and values, tiling of queries."""
+
+    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor):
+        super().__init__(layer, index, plan_for)
+        self._layout: Layout | None = None
+        self._split_values = False
+
+    def register(self) -> list[RemovableHandle]:
+        """Put the hooks on attn1 and on its projections to keys and values."""
+        handles = super().register()
+        for part, projection in enumerate((self.layer.attn1.to_k, self.layer.attn1.to_v)):
+            before = functools.partial(self._before_projection, part)
+            handles.append(projection.register_forward_pre_hook(before))
+            handles.append(projection.register_forward_hook(self._after_projection))
+        return handles
+
+    def begin(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch * W, T, channels) and (batch, M, channels) for W windows.
+
+        Where keys and values come from different tokens, the context is both, one after the
+        other, and each projection takes its half: so a hypernetwork, which sits between, sees
+        the tokens that are projected and nothing else.
+        """
+        self._layout = plan_layout(self.plan, tokens.device)
+        queries = split_queries(tokens, self._layout, self.plan)
+        keys, values = key_sources(tokens, queries, self._layout, self.plan)
+        self._split_values = values is not keys
+        return queries, torch.cat([keys, values], dim=1) if self._split_values else keys
+
+    def end(self, answers: torch.Tensor) -> torch.Tensor:
+        """The answers in the order of the grid: (batch, tokens, channels)."""
+        plan, self.plan = self.plan, None
+        return join_answers(answers, self._layout, plan)
+
+    def _before_projection(self, part: int, projection: nn.Module, args: tuple) -> tuple | None:
+        """Give to_k (part 0) and to_v (part 1) their half of the context."""
+        if self.plan is None or not self._split_values:
+            return None
+        return (args[0].chunk(2, dim=1)[part], *args[1:])
+
+    def _after_projection(
+        self, projection: nn.Module, args: tuple, projected: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Deal the projected tokens to the windows."""
+        return None if self.plan is None else deal_keys(projected, self._layout, self.plan)

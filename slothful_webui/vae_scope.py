@@ -1,0 +1,56 @@
+"""The life of the VAE's tiles: from the start of a request to its last decoded batch.
+
+A request encodes before `p.sample` and decodes after it, where the webui calls nothing of ours if
+something fails. So several ends are watched, of which any will do: that of the batch or of the
+request, a failure in `p.sample`, `p.close()`, which the webui calls however its own requests end,
+the next request, and for requests of scripts the end of `p` as an object.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import slothful
+from slothful_webui.foreign import hypertile_acts
+
+_open: list[slothful.VaeTiles] = []
+
+
+class _Close:
+    """What stands in for `p.close`."""
+
+    def __init__(self, own: Callable[[], None]):
+        self._own = own
+        self.finish: Callable[[], Any] = close_vae
+
+    def __call__(self) -> None:
+        self.finish()
+        self._own()
+
+
+def open_vae(p: Any, settings: slothful.Settings | None, current_vae: Callable[[], Any]) -> None:
+    """Tile the VAE in use for the request `p`, if the settings, where there are any, say so."""
+    close_vae()
+    if settings is None or not settings.vae_tiles:
+        return
+    tiles = slothful.VaeTiles(settings, hypertile_acts)
+    tiles.follow(current_vae())
+    _open.append(tiles)
+    if not isinstance(p.close, _Close):
+        p.close = _Close(p.close)
+    # its own tiles only: another request may be running by then
+    p.close.finish = weakref.finalize(p, tiles.release)
+
+
+def follow_vae(current_vae: Callable[[], Any]) -> None:
+    """The checkpoint, and its VAE, may have been replaced."""
+    for tiles in _open:
+        tiles.follow(current_vae())
+
+
+def close_vae() -> None:
+    """Leave the VAE as it was."""
+    while _open:
+        _open.pop().release()
