@@ -1,13 +1,20 @@
 // What gradio's components lack for the keyboard and for screen readers.
 
 (globalThis.slothfulAttention ??= {}).makeAccessible = (function() {
-    /** A heading of an accordion is a button that tells whether it is open. */
+    /** A heading of an accordion is a button that tells whether it is open. Where it holds a check
+     *  box, its arrow is the button: one must not be inside the other. */
     function makeButton(heading) {
+        const holds = heading.querySelector("input");
+        const button = holds ? heading.lastElementChild : heading;
         if (heading.tagName !== "BUTTON") {
-            heading.tabIndex = 0;
-            heading.setAttribute("role", "button");
-            heading.addEventListener("keydown", (event) => {
-                if (event.target === heading && (event.key === "Enter" || event.key === " ")) {
+            button.tabIndex = 0;
+            button.setAttribute("role", "button");
+            if (holds) {
+                button.setAttribute("aria-label", heading.firstElementChild.textContent.trim()
+                    || heading.textContent.trim());
+            }
+            button.addEventListener("keydown", (event) => {
+                if (event.key === "Enter" || event.key === " ") {
                     event.preventDefault();
                     heading.click();
                 }
@@ -15,8 +22,8 @@
         }
         const tell = () => {
             const open = String(heading.classList.contains("open"));
-            if (heading.getAttribute("aria-expanded") !== open) {
-                heading.setAttribute("aria-expanded", open);
+            if (button.getAttribute("aria-expanded") !== open) {
+                button.setAttribute("aria-expanded", open);
             }
         };
         new MutationObserver(tell).observe(heading, {attributeFilter: ["class"]});

@@ -57,13 +57,20 @@
      *  because gradio tells a page's script nothing of what the server changes. */
     look() {
         this.comparison.look();
-        if (this.visible && this._state().key !== this.drawn) {
+        if (!this.visible) {
+            return;
+        }
+        if (!this.seen) { // what was asked while the page was being built may have been lost
+            this.seen = true;
+            this.refresh();
+        } else if (this._state().key !== this.drawn) {
             this.changed();
         }
     }
 
-    /** Ask the server anew although nothing has changed on the page, as for another model. */
+    /** Another model may be loaded: ask the server which blocks it has and what to draw. */
     refresh() {
+        this.controls.element("refresh").click();
         this.asked = null;
         this.changed();
     }
@@ -88,12 +95,19 @@
             const reply = await fetch("./slothful-attention/drawing", {...options, body: body});
             const answer = await reply.json();
             this.answer = answer.error ? {...this.answer, error: answer.error} : answer;
-        } catch (error) { // the server restarts: keep what is drawn and ask again later
-            setTimeout(() => this.refresh(), 3000);
+            if (answer.model === "none") { // it is still being loaded
+                this._later();
+            }
+        } catch (error) { // the server restarts: keep what is drawn
+            this._later();
         } finally {
             this.asking = false;
         }
         this.changed();
+    }
+
+    _later() {
+        setTimeout(() => this.refresh(), 3000);
     }
 
     _plan(pass, step, site) {

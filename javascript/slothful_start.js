@@ -5,14 +5,6 @@
     const panels = [];
     let checkpoint = null;
 
-    /** Another model may have been loaded: the server says which blocks it has. */
-    function refresh() {
-        for (const panel of panels) {
-            panel.controls.element("refresh")?.click();
-            panel.refresh();
-        }
-    }
-
     /** Draw the presets as they are now: in the beginning, and when one has been saved. */
     async function loadPresets() {
         const reply = await fetch("./slothful-attention/presets");
@@ -36,13 +28,12 @@
     onUiLoaded(function() {
         ["txt2img", "img2img"].forEach(add);
         loadPresets();
-        refresh();
         setInterval(() => panels.forEach((panel) => panel.look()), LOOK);
     });
     onOptionsChanged(function() {
         if (opts.sd_model_checkpoint !== checkpoint) {
             checkpoint = opts.sd_model_checkpoint;
-            refresh();
+            panels.forEach((panel) => panel.refresh());
         }
     });
 })();

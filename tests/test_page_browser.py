@@ -349,8 +349,7 @@ def test_accessible_in_both_themes_and_on_phones(host, theme, width):
 
 
 def test_every_control_is_reached_by_keyboard_with_focus_to_be_seen(page, panel):
-    accordion = page.control("enable")
-    accordion.locator(".label-wrap").first.focus()
+    page.page.locator("#script_txt2img_slothful_attention_enable-visible-checkbox").focus()
     reached, unseen = set(), []
     for _ in range(200):
         page.page.keyboard.press("Tab")

@@ -23,7 +23,7 @@ def texts_of_scripts():
 
 
 def test_every_text_of_the_scripts_is_translated_with_its_values():
-    for text in texts_of_scripts() | {"base", "hires"}:
+    for text in texts_of_scripts() | {"base", "img2img", "hires"}:
         assert text in JAPANESE, text
         assert sorted(PLACEHOLDER.findall(text)) == sorted(PLACEHOLDER.findall(JAPANESE[text]))
 
