@@ -45,6 +45,12 @@
         return methods.length === 0 || methods.includes(values.method);
     }
 
+    /** Whether the chosen method has parameters of its own in a group of the page. */
+    usesGroup(group, values) {
+        return this.declarations.some((declared) => declared.group === group
+            && declared.methods.includes(values.method));
+    }
+
     /** The host's own fields, under the names that the server knows. */
     fields() {
         const {tab} = this;

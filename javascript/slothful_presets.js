@@ -34,23 +34,35 @@
         updateInput(box);
     }
 
-    /** Both curves, and tiles where the method has them. */
+    /** What the method does to the tokens, and over it how it changes in time. */
     _icon(settings) {
         const {make} = slothfulAttention.elements;
-        const {strength, finest} = slothfulAttention.formulas;
+        const {strength, finest, timeRatio} = slothfulAttention.formulas;
+        const signs = {
+            tiling: "M8 0V18M16 0V18M24 0V18M0 6H32M0 12H32",
+            merging: "M4 3L12 9L4 15M4 9H28M20 3L28 9L20 15",
+            downsampling: "M2 2H14V16H2ZM20 5H28V13H20ZM14 9H20",
+        };
         const icon = make("svg", {viewBox: "0 0 32 18", width: 32, height: 18,
             "aria-hidden": "true"});
-        if (this.controls.used("tiling_max_depth", settings)) {
-            icon.append(make("path", {class: "slothful-tiny-tiles",
-                d: "M8 0V18M16 0V18M24 0V18M0 6H32M0 12H32"}));
+        for (const [group, sign] of Object.entries(signs)) {
+            if (this.controls.usesGroup(group, settings)) {
+                icon.append(make("path", {class: "slothful-sign", d: sign}));
+            }
         }
-        for (const side of this.controls.used("in_slothful", settings) ? ["in", "out"] : []) {
-            const points = Array.from({length: 17}, (_, i) => i / 16).map((time) => {
-                const height = Math.min(strength(settings, finest(side), time) / 10, 1);
-                return `${(time * 32).toFixed(1)},${(17 - 16 * height).toFixed(1)}`;
-            });
+        const add = (side, height) => {
+            const points = Array.from({length: 17}, (_, i) => i / 16).map((time) =>
+                `${(time * 32).toFixed(1)},${(17 - 16 * Math.min(height(time), 1)).toFixed(1)}`);
             icon.append(make("path", {class: `slothful-curve slothful-${side}`,
                 d: `M${points.join("L")}`}));
+        };
+        if (this.controls.used("in_slothful", settings)) {
+            for (const side of ["in", "out"]) {
+                add(side, (time) => strength(settings, finest(side), time) / 10);
+            }
+        } else if (this.controls.used("peak_time", settings) && settings.time_decay > 0) {
+            add("in", (time) =>
+                0.9 * timeRatio(time, settings.peak_time, settings.time_decay));
         }
         return icon;
     }

@@ -96,6 +96,7 @@ def _panel(elem_id: str) -> str:
         {
             "name": control.name,
             "kind": control.parameter.kind,
+            "group": control.parameter.group,
             "site": control.is_site,
             "label": control.label,
             "methods": control.parameter.methods,

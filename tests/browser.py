@@ -77,6 +77,13 @@ class HostPage:
                 header.click()
         self.page.wait_for_timeout(500)
 
+    def open_group(self, heading: str) -> None:
+        """Unfold one group of the accordion as soon as it is shown."""
+        header = self.control("enable").locator(".label-wrap", has_text=heading).last
+        self.wait_until(header.is_visible)
+        if "open" not in header.get_attribute("class").split():
+            header.click()
+
     def value(self, name: str):
         """A control's value, as a person reads it."""
         control = self.control(name)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from slothful_webui.infotext import KEY, write_infotext
+from slothful_webui.presets import SHIPPED, PresetFolders
 from standalone.checkpoint import SMALL, load
 from standalone.server import Server, make_app
 from tests.browser import HostPage, opened
@@ -33,7 +35,7 @@ def main() -> None:
             _save(page.control("drawings"), "drawings-phone")
         with opened(server.port, height=900, theme="dark") as page:
             _compare(page)
-            _save(page.page, "page")
+            _save(page.page, "page", 900)
 
 
 def _two_passes(page: HostPage) -> None:
@@ -43,6 +45,7 @@ def _two_passes(page: HostPage) -> None:
     for name, size in (("width", 768), ("height", 512)):
         page.page.locator(f"#txt2img_{name} input[type=number]").fill(str(size))
     page.choose("method", "Near-sighted Attention")
+    page.open_group("Tiles")
     page.choose("tile_shift", "alternating")
     page.type_number("out_v_blend", "0.5")
     panel = page.control("drawings")
@@ -52,29 +55,35 @@ def _two_passes(page: HostPage) -> None:
 
 def _compare(page: HostPage) -> None:
     """A comparison of the preset "soft", at more strength."""
-    page.page.locator("#txt2img_seed input").fill("3")
-    page.page.locator("#txt2img_prompt textarea").fill(
-        "a striped blue circle on a yellow background"
+    soft = PresetFolders([SHIPPED]).load("soft").settings
+    strong = write_infotext(soft.replace(in_slothful=16, out_slothful=16))
+    page.paste(
+        "a striped blue circle on a yellow background\n"
+        f"Steps: 20, Sampler: Euler, CFG scale: 5, Seed: 3, Size: 256x256, {KEY}: {strong}"
     )
-    page.control("enable").locator(".label-wrap").first.click()
-    page.page.locator("#tab_txt2img [data-preset='soft']").click()
-    page.wait_until(lambda: page.value("out_v_blend") == 0.5)
-    for name in ("in_slothful", "out_slothful"):
-        page.type_number(name, "16")
+    page.wait_until(lambda: page.value("out_slothful") == 16)
     panel = page.control("drawings")
+    page.wait_until(panel.is_visible)
     panel.get_by_role("button", name="Compare off / on").click()
     page.wait_until(lambda: panel.locator(".slothful-compare").is_visible())
     page.wait_until_idle()
-    panel.scroll_into_view_if_needed()
-    page.page.mouse.wheel(0, 420)
-    page.page.wait_for_timeout(500)
+    page.page.evaluate("window.scrollTo(0, 0)")
+    page.page.set_viewport_size({"width": 1280, "height": 2080})
+    page.page.wait_for_timeout(1000)
 
 
-def _save(what, name: str) -> None:
-    """Write a picture of an element, or of all that the window shows, in few colours."""
+def _save(what, name: str, width: int = 0) -> None:
+    """Write a picture of an element, in few colours, or of all that the window shows, made smaller
+    to a width.
+    """
     picture = Image.open(io.BytesIO(what.screenshot())).convert("RGB")
+    if width:
+        height = picture.height * width // picture.width
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    else:
+        picture = picture.quantize(64, dither=Image.Dither.NONE)
     path = FOLDER / f"{name}.png"
-    picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.save(path, optimize=True)
     print(path, path.stat().st_size)
 
 

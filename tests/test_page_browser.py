@@ -263,6 +263,7 @@ def test_tiles_are_drawn_with_their_shift(page, panel):
     lines = tiles.locator("path.slothful-windows")
     page.wait_until(lambda: "1x2 tiles on 32x64 tokens" in tiles.inner_text())
     assert lines.get_attribute("d") == "M32 0V32"
+    page.open_group("Tiles")
     page.choose("tile_shift", "alternating")
     page.wait_until(lambda: "tiles on 32x64" in tiles.inner_text()
                     and lines.get_attribute("d") == "M16 0V32M48 0V32")  # fmt: skip

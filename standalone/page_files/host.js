@@ -37,16 +37,19 @@ const embeddedHost = (function() {
         box.addEventListener("change", () => {
             hidden.checked = box.checked;
             hidden.dispatchEvent(new Event("change", {bubbles: true}));
-            if (box.checked && !heading.classList.contains("open")) {
-                heading.click();
-            }
         });
         heading.prepend(box);
     }
 
-    /** gradio's hidden box has changed, as by a paste. */
+    /** gradio's hidden box has changed, as by a paste: so does the visible one, and what is on is
+     *  unfolded. */
     function setChecked(id, on) {
-        document.getElementById(`${id}-visible-checkbox`).checked = on;
+        const box = document.getElementById(`${id}-visible-checkbox`);
+        box.checked = on;
+        const heading = box.closest(".label-wrap");
+        if (on && !heading.classList.contains("open")) {
+            heading.click();
+        }
     }
 
     /** Texts, tooltips and placeholders in the page's language. */
