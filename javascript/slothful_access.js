@@ -9,16 +9,15 @@
         if (heading.tagName !== "BUTTON") {
             button.tabIndex = 0;
             button.setAttribute("role", "button");
-            if (holds) {
-                button.setAttribute("aria-label", heading.firstElementChild.textContent.trim()
-                    || heading.textContent.trim());
-            }
             button.addEventListener("keydown", (event) => {
                 if (event.key === "Enter" || event.key === " ") {
                     event.preventDefault();
                     heading.click();
                 }
             });
+        }
+        for (const unnamed of holds ? [holds, button] : []) {
+            unnamed.setAttribute("aria-label", heading.querySelector("span").textContent.trim());
         }
         const tell = () => {
             const open = String(heading.classList.contains("open"));

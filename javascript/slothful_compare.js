@@ -59,12 +59,12 @@
         if (!this.waits || !info || info === this.waiting) {
             return;
         }
-        const {infotexts} = JSON.parse(info);
+        const {infotexts, index_of_first_image: first = 0} = JSON.parse(info);
         const images = this._images();
         const made = (index) => infotexts[index].includes("Slothful Attention: v");
-        // a grid of all pictures, if there is one, comes first and has the first picture's text
-        const on = infotexts.findIndex((_, index) => made(index));
-        const off = infotexts.slice(0, on).findLastIndex((_, index) => !made(index));
+        // a grid of all pictures, if there is one, lies before the first
+        const on = infotexts.findIndex((_, index) => index >= first && made(index));
+        const off = infotexts.findIndex((_, index) => index >= first && !made(index));
         if (on < 0 || off < 0 || images.length < infotexts.length) {
             return;
         }

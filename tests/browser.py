@@ -126,6 +126,13 @@ class HostPage:
         box.fill(name)
         box.press("Enter")
 
+    def set_size(self, width: int, height: int) -> None:
+        """Write the size of the picture, in pixels."""
+        for name, value in (("width", width), ("height", height)):
+            box = self.page.locator(f"#{self.tab}_{name} input[type=number]")
+            box.fill(str(value))
+            box.press("Tab")
+
     def drag(self, x: float, y: float, to_x: float, moves: int = 20) -> None:
         """Press at a point of the window, in pixels, move along a line and release."""
         mouse = self.page.mouse
@@ -193,6 +200,6 @@ def opened(
             page = HostPage(browser.new_page(viewport={"width": width, "height": height}), port)
             page.open(theme)
             yield page
-            assert page.errors == []
+            assert page.errors == [], page.errors
         finally:
             browser.close()

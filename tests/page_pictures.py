@@ -35,15 +35,14 @@ def main() -> None:
             _save(page.control("drawings"), "drawings-phone")
         with opened(server.port, height=900, theme="dark") as page:
             _compare(page)
-            _save(page.page, "page", 900)
+            _save(page.page, "page", 760)
 
 
 def _two_passes(page: HostPage) -> None:
     """Near-sighted Attention on a base and a hires pass, with the alternating shift."""
     page.open_groups()
     page.page.locator("#txt2img_hr-visible-checkbox").check()
-    for name, size in (("width", 768), ("height", 512)):
-        page.page.locator(f"#txt2img_{name} input[type=number]").fill(str(size))
+    page.set_size(768, 512)
     page.choose("method", "Near-sighted Attention")
     page.open_group("Tiles")
     page.choose("tile_shift", "alternating")

@@ -81,11 +81,14 @@ def test_only_what_the_method_uses_is_shown(page):
         uses = {
             c.name: not c.parameter.methods or method in c.parameter.methods
             for c in CONTROLS
-            if not c.is_site and c.parameter.group != "tiling"
+            if not c.is_site
         }
-        page.wait_until(
-            lambda uses=uses: uses == {name: page.control(name).is_visible() for name in uses}
-        )
+
+        def agrees(uses=uses):
+            page.open_groups()  # also those that have just come
+            return uses == {name: page.control(name).is_visible() for name in uses}
+
+        page.wait_until(agrees)
 
 
 def test_another_type_of_checkpoint_has_other_blocks(page, panel):
@@ -254,10 +257,7 @@ def test_the_map_shows_the_moment_and_edits_weights(page, panel):
 
 
 def test_tiles_are_drawn_with_their_shift(page, panel):
-    for name, number in (("width", 512), ("height", 256)):
-        box = page.page.locator(f"#txt2img_{name} input[type=number]")
-        box.fill(str(number))
-        box.press("Tab")
+    page.set_size(512, 256)
     page.choose("method", "Near-sighted Tile")
     tiles = panel.locator(".slothful-tiles")
     lines = tiles.locator("path.slothful-windows")
@@ -274,6 +274,8 @@ def test_tiles_are_drawn_with_their_shift(page, panel):
 
 
 def test_arithmetic_left_and_the_warning_of_few_keys(page, panel):
+    page.set_size(256, 256)
+    page.wait_until(lambda: "base 256x256" in panel.locator("svg").first.text_content())
     share = lambda: int(panel.locator("tbody td").first.inner_text().split()[0])  # noqa: E731
     page.wait_until(lambda: 0 < share() < 100)
     weak = share()

@@ -32,7 +32,6 @@ const embeddedHost = (function() {
         const box = document.createElement("input");
         box.type = "checkbox";
         box.id = `${accordion.id}-visible-checkbox`;
-        box.setAttribute("aria-label", heading.querySelector("span").textContent.trim());
         box.addEventListener("click", (event) => event.stopPropagation());
         box.addEventListener("change", () => {
             hidden.checked = box.checked;
