@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 import webbrowser
 from pathlib import Path
 
@@ -89,6 +90,8 @@ class Server:
 
     def __enter__(self) -> Server:
         self._thread.start()
+        while self._thread.is_alive() and not self._server.started:
+            time.sleep(0.02)
         return self
 
     def __exit__(self, *exception: object) -> None:

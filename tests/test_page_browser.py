@@ -409,3 +409,21 @@ def test_the_page_stays_responsive_while_a_slider_is_dragged(page, panel):
     print(f"draws: {len(draws)}, longest {max(draws):.1f} ms; long tasks, our part: {tasks}")
     assert max(draws) < 50
     assert all(task < 50 for task in tasks)
+
+
+def test_the_page_in_japanese(tmp_path):
+    from standalone.checkpoint import SMALL, load
+    from standalone.server import Server, make_app
+
+    app = make_app({"small": lambda: load(SMALL)}, tmp_path, "ja_JP")
+    with Server(app) as server, opened(server.port) as page:
+        page.open_groups()
+        panel = page.control("drawings")
+        page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
+        for words in ("入力ブロック", "残る計算量"):
+            assert words in panel.inner_text()
+        assert panel.locator(".slothful-peak").get_attribute("aria-label") == "効果のピーク時刻"
+        button = page.page.locator("#tab_txt2img [data-preset='soft']")
+        assert button.inner_text() == "ソフト"
+        assert "平均" in button.get_attribute("title")
+        page.wait_until(lambda: "効果のピーク時刻" in page.control("peak_time").inner_text())
