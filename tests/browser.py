@@ -34,12 +34,19 @@ class HostPage:
         self.errors: list[str] = []
         page.set_default_timeout(TIMEOUT)
         page.on("console", self._note)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", self._note_error)
 
     def _note(self, message) -> None:
         # the webui asks for fonts and scripts of other servers
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.errors.append(message.text)
+
+    def _note_error(self, error) -> None:
+        # the webui's page has this one of gradio's without any extension, when a size changes
+        stack = error.stack or ""
+        known = "reading 'props'" in str(error) and "/assets/Blocks-" in stack
+        if not known or "slothful" in stack:
+            self.errors.append(f"{error} {stack}")
 
     def open(self, theme: str = "dark") -> None:
         """Load the page and wait until it can be used."""
