@@ -1,11 +1,7 @@
 """The README says what the code does."""
 
-import json
-
 from slothful import Settings
 from slothful.methods import METHODS
-from slothful_webui.options import LEVELS
-from slothful_webui.page import GROUPS, SITE_ROWS
 from standalone.documentation import README, method_table, parameter_table, with_tables
 
 
@@ -26,14 +22,3 @@ def test_the_methods_are_all_in_their_table_and_in_the_text():
     for name in METHODS:
         assert f"| **{name}** |" in method_table()
         assert text.count(f"**{name}**") >= 2
-
-
-def test_every_text_of_the_page_has_a_japanese_one():
-    translations = json.loads((README.parent / "localizations" / "ja_JP.json").read_text("utf-8"))
-    texts = {text for p in Settings.parameters() for text in (p.label, p.help)}
-    texts |= {heading for heading in [*GROUPS.values(), *SITE_ROWS.values()] if heading}
-    texts |= set(LEVELS)
-    assert texts <= translations.keys()
-    elsewhere = ("Preset", "Choose one and load it", "What Slothful Attention writes")
-    extra = {text for text in translations.keys() - texts if not text.startswith(elsewhere)}
-    assert extra == set(), "translations of texts that the page no longer shows"

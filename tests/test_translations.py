@@ -1,10 +1,13 @@
 """Every text of the page has its Japanese translation."""
 
+import ast
 import json
 import re
 from pathlib import Path
 
 from slothful import Settings
+from slothful_webui.options import LEVELS
+from slothful_webui.page import GROUPS, SITE_ROWS
 from slothful_webui.presets import SHIPPED, PresetFolders
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,3 +42,27 @@ def test_every_parameter_is_translated():
     for parameter in Settings.parameters():
         assert parameter.label in JAPANESE, parameter.name
         assert parameter.help in JAPANESE, parameter.name
+
+
+def test_every_heading_and_level_is_translated():
+    headings = [*GROUPS.values(), *SITE_ROWS.values(), *LEVELS]
+    assert {heading for heading in headings if heading} <= JAPANESE.keys()
+
+
+def test_nothing_is_translated_that_no_page_shows():
+    sources = [
+        *ROOT.glob("slothful*/*.py"),
+        *ROOT.glob("scripts/*.py"),
+        *ROOT.glob("standalone/*.py"),
+    ]
+    in_python = {
+        node.value
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    presets = PresetFolders([SHIPPED])
+    shown = in_python | texts_of_scripts() | set(presets.names()) | {"base", "img2img", "hires"}
+    shown |= {presets.load(name).description for name in presets.names()}
+    shown |= {text for p in Settings.parameters() for text in (p.label, p.help)}
+    assert JAPANESE.keys() <= shown
