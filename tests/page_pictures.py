@@ -33,6 +33,13 @@ def main() -> None:
         with opened(server.port, width=390, theme="dark") as page:
             _two_passes(page)
             _save(page.control("drawings"), "drawings-phone")
+        with opened(server.port, height=2400, theme="dark") as page:
+            page.enable()
+            page.open_group("Schedule")
+            page.choose("method", "Token Merging")
+            page.open_group("Token merging")
+            page.page.wait_for_timeout(1500)
+            _save(page.control("enable"), "accordion")
         with opened(server.port, height=900, theme="dark") as page:
             _compare(page)
             _save(page.page, "page", 760)
