@@ -22,7 +22,8 @@ def entries(webui, name):
 def test_the_api_reports_the_declarations(webui):
     reported = entries(webui, "Slothful Attention")
     assert len(reported) == 2
-    for enabled, *controls in reported:
+    for enabled, *controls, compare in reported:
+        assert compare["value"] is False  # the hidden box that a comparison ticks
         assert (enabled["label"], enabled["value"]) == ("Slothful Attention", False)
         for entry, control in zip(controls, CONTROLS, strict=True):
             parameter = control.parameter
