@@ -79,10 +79,15 @@ class HostPage:
 
     def open_groups(self) -> None:
         """Unfold the accordion and everything in it."""
-        for header in self.control("enable").locator(".label-wrap").all():
-            if header.is_visible() and "open" not in header.get_attribute("class").split():
-                header.click()
-        self.page.wait_for_timeout(500)
+        # in one go, because the page may be showing and hiding groups meanwhile
+        unfold = """(accordion) => {
+            const closed = [...accordion.querySelectorAll(".label-wrap:not(.open)")]
+                .filter((header) => header.offsetParent !== null);
+            closed.forEach((header) => header.click());
+            return closed.length;
+        }"""
+        while self.control("enable").evaluate(unfold):
+            self.page.wait_for_timeout(500)
 
     def open_group(self, heading: str) -> None:
         """Unfold one group of the accordion as soon as it is shown."""
