@@ -4,6 +4,7 @@
     python go.py page    opens a page in the browser to generate pictures on
     python go.py test    checks the style and runs all tests (further arguments go to pytest)
     python go.py speed   times every method and its peers on full-size U-Nets
+    python go.py effects measures what every parameter does to pictures
 
 Inside a virtual environment packages are installed there; otherwise into .venv beside this file.
 """
@@ -25,10 +26,18 @@ TORCH = "torch==2.13.0"
 EXTRA = {
     "demo": [],
     "page": ["page.txt"],
-    "test": ["page.txt", "test.txt"],
+    "test": ["page.txt", "benchmarks.txt", "test.txt"],
     "speed": ["benchmarks.txt"],
+    "effects": ["benchmarks.txt"],
 }
 """The commands, and the requirements that each has besides the host's."""
+MODULES = {
+    "demo": ["standalone", "grid"],
+    "page": ["standalone", "page"],
+    "speed": ["benchmarks.speed"],
+    "effects": ["benchmarks.effects"],
+}
+"""What the commands run, further arguments after it."""
 
 
 def main() -> int:
@@ -44,12 +53,8 @@ def main() -> int:
         return _again_in_environment(ROOT / ".venv")
     _set_up(["host.txt", *EXTRA[command]])
     os.chdir(ROOT)
-    if command == "demo":
-        return _run("-m", "standalone", "grid", *arguments)
-    if command == "page":
-        return _run("-m", "standalone", "page", *arguments)
-    if command == "speed":
-        return _run("-m", "benchmarks.speed", *arguments)
+    if command in MODULES:
+        return _run("-m", *MODULES[command], *arguments)
     style = [_run("-m", "ruff", "check", "."), _run("-m", "ruff", "format", "--check", ".")]
     return _run("-m", "pytest", *arguments) or max(style)
 

@@ -24,7 +24,7 @@ from slothful import Settings
 from slothful.methods import MODES
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, StableDiffusion, load
-from standalone.model.scenes import draw, random_scene
+from standalone.model.scenes import draw, random_simple_scene
 
 TIMESTEPS = (900.0, 700.0, 500.0, 300.0, 100.0)
 _FLAT = dict(time_decay=0.0)
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _calls(model: StableDiffusion, count: int, size: int) -> Iterator[tuple[torch.Tensor, ...]]:
     """(latents, timesteps, text) of one call for each level of noise."""
-    scenes = [random_scene(np.random.default_rng(seed)) for seed in range(count)]
+    scenes = [random_simple_scene(np.random.default_rng(seed)) for seed in range(count)]
     pictures = torch.from_numpy(np.stack([draw(scene, size) for scene in scenes]))
     latents = model.encode_first_stage(pictures.permute(0, 3, 1, 2) / 127.5 - 1)
     text = model.get_learned_conditioning([scene.caption for scene in scenes])

@@ -24,7 +24,7 @@ def floor(unet: nn.Module) -> Iterator[None]:
     """Self-attention without attention: to_out(to_q(x)). No method that keeps all queries can be
     faster.
     """
-    with _replaced(unet, lambda site, module, x, grid, attend: module.to_out(module.to_q(x))):
+    with replaced(unet, lambda site, module, x, grid, attend: module.to_out(module.to_q(x))):
         yield
 
 
@@ -55,10 +55,10 @@ def plain_tiles(unet: nn.Module, tile_size: int, max_depth: int) -> Iterator[Non
         if site.depth > max_depth:
             return attend(x)
         rows, columns = (_largest_divisor(length, tile_size) for length in grid)
-        tiles = _split(x, grid, rows, columns)
-        return _join(attend(tiles), grid, rows, columns)
+        tiles = split(x, grid, rows, columns)
+        return join(attend(tiles), grid, rows, columns)
 
-    with _replaced(unet, forward):
+    with replaced(unet, forward):
         yield
 
 
@@ -74,7 +74,7 @@ def downsampled_keys(unet: nn.Module, factor: int = 2, max_depth: int = 2) -> It
         context = F.interpolate(picture, size, mode="nearest").flatten(2).transpose(1, 2)
         return attend(x, context)
 
-    with _replaced(unet, forward):
+    with replaced(unet, forward):
         yield
 
 
@@ -102,15 +102,15 @@ def textbook(unet: nn.Module, settings: Settings, moment: Moment) -> Iterator[No
         padded = (rows * count_y, columns * count_x)
         picture = x.transpose(1, 2).unflatten(2, grid)
         picture = F.pad(picture, (0, padded[1] - grid[1], 0, padded[0] - grid[0]))
-        tiles = _split(picture.flatten(2).transpose(1, 2), padded, rows, columns)
+        tiles = split(picture.flatten(2).transpose(1, 2), padded, rows, columns)
         local = _thinned(tiles, (rows, columns), strength)
         shared = _thinned(x, grid, max(strength, 1.0) * count_y * count_x / ratio)
         shared = shared.repeat_interleave(count_y * count_x, dim=0)
         answers = attend(tiles, torch.cat([local, shared], dim=1))
-        joined = _join(answers, padded, rows, columns).unflatten(1, padded)
+        joined = join(answers, padded, rows, columns).unflatten(1, padded)
         return joined[:, : grid[0], : grid[1]].flatten(1, 2)
 
-    with _replaced(unet, forward):
+    with replaced(unet, forward):
         yield
 
 
@@ -124,14 +124,14 @@ def _thinned(x: torch.Tensor, grid: tuple[int, int], strength: float) -> torch.T
     return picture[:, :, ::stride_y, ::stride_x].flatten(2).transpose(1, 2).contiguous()
 
 
-def _split(x: torch.Tensor, grid: tuple[int, int], rows: int, columns: int) -> torch.Tensor:
+def split(x: torch.Tensor, grid: tuple[int, int], rows: int, columns: int) -> torch.Tensor:
     """(batch, height * width, c) -> (batch * tiles, rows * columns, c)."""
     tiles = x.unflatten(1, (grid[0] // rows, rows, grid[1] // columns, columns))
     return tiles.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
 
-def _join(x: torch.Tensor, grid: tuple[int, int], rows: int, columns: int) -> torch.Tensor:
-    """The inverse of `_split`."""
+def join(x: torch.Tensor, grid: tuple[int, int], rows: int, columns: int) -> torch.Tensor:
+    """The inverse of `split`."""
     tiles = x.unflatten(1, (rows, columns)).unflatten(0, (-1, grid[0] // rows, grid[1] // columns))
     return tiles.transpose(2, 3).flatten(1, 4)
 
@@ -141,7 +141,7 @@ def _largest_divisor(length: int, limit: int) -> int:
 
 
 @contextlib.contextmanager
-def _replaced(unet: nn.Module, forward: Callable) -> Iterator[None]:
+def replaced(unet: nn.Module, forward: Callable) -> Iterator[None]:
     """Give every attn1 a `forward` of its own: forward(site, module, x, grid, attend), where
     `attend(x, context=None)` is the attention as it was.
     """

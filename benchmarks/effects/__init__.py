@@ -1,0 +1,1 @@
+"""What every parameter does to pictures: sweeps, the author's claims, quality against cost."""

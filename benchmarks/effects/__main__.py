@@ -1,0 +1,199 @@
+"""What every parameter does to pictures of the small model.
+
+python -m benchmarks.effects                     the whole study; run it again to go on
+python -m benchmarks.effects --only claims       a part of it: sweeps, claims, contest, presets
+python -m benchmarks.effects --report            only the tables and plots, from the pictures so far
+python -m benchmarks.effects --quick --json      a few figures within a minute
+
+Every picture is made once and measured against the one without the effect of the same prompt and
+seed. Writes to --out: effects.csv (a row for each picture), summary.csv (means and 95 %
+intervals), claims.md, pareto.csv, plots and contact sheets. Stopped, it keeps what is finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.effects import pareto, report, variants
+from benchmarks.effects.claims import as_markdown, judge_claims
+from benchmarks.effects.cost import attention_left
+from benchmarks.effects.metrics import LOOKS
+from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError, order
+from benchmarks.effects.table import Table, write_summary
+from benchmarks.effects.variants import Variant, plain
+from standalone.checkpoint import SMALL, CheckpointError
+from standalone.processing import InputError
+from standalone.samplers import SAMPLERS
+
+PARTS = {
+    "contest": variants.contest,
+    "claims": variants.claims,
+    "presets": variants.presets,
+    "sweeps": variants.sweeps,
+}
+QUICK_MEASURES = ("change", "mask_iou", *(f"{name}_change" for name in LOOKS))
+QUICK = {"steps": 4, "seeds": 2}
+QUICK_VARIANTS = {
+    "Slothful Attention": {},
+    "average on V": dict(in_v_blend=1, out_v_blend=1, in_slothful=9, out_slothful=9),
+    "maximum on V": dict(in_v_blend=1, out_v_blend=1, in_slothful=9, out_slothful=9,
+                         in_mode="2D_MAX", out_mode="2D_MAX"),
+    "Near-sighted Attention, tiles 16": dict(method="Near-sighted Attention", base_tile_size=16,
+                                             peak_tile_size=16),
+}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 2 when the input was wrong or the disk full, after one line that says what;
+    130 when it was interrupted.
+    """
+    args = _parser().parse_args(arguments)
+    try:
+        return _quick(args) if args.quick else _study(args)
+    except (CheckpointError, StudyError, InputError, OSError) as error:
+        print(f"error: {error}; finished pictures and rows are kept", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stopped; what is finished is kept in {args.out}, the same command goes on",
+              file=sys.stderr)  # fmt: skip
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.effects", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
+    add("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART",
+        help=", ".join(PARTS))  # fmt: skip
+    add("--parameters", nargs="+", metavar="NAME", help="sweep these only")
+    add("--prompts", type=_count, default=6, help="of the contest, the claims and the presets")
+    add("--sweep-prompts", type=_count, default=2, help="of the sweeps, the first of them")
+    add("--seeds", type=_count, default=2, help="of each prompt")
+    add("--first-prompt", type=_count, default=FIRST_PROMPT, help="seed of the prompts' scenes")
+    add("--first-seed", type=_count, default=1)
+    add("--steps", type=_count, default=8)
+    add("--sampler", default="DPM++ 2M", choices=list(SAMPLERS), metavar="NAME",
+        help=", ".join(SAMPLERS))  # fmt: skip
+    add("--cfg-scale", type=float, default=4.0)
+    add("--denoising-strength", type=float, default=0.6)
+    add("--out", type=Path, default=Path("outputs/effects"))
+    add("--report", action="store_true", help="make no pictures")
+    add("--quick", action="store_true", help="a few variants of one prompt")
+    add("--json", action="store_true", help="with --quick: one JSON object")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def _conditions(args: argparse.Namespace) -> Conditions:
+    return Conditions(
+        "", args.steps, args.sampler, args.cfg_scale, args.denoising_strength, args.first_prompt,
+        args.first_seed, args.seeds,
+    )  # fmt: skip
+
+
+def _study(args: argparse.Namespace) -> int:
+    study = Study(args.model, args.out, _conditions(args))
+    chosen = {name: list(PARTS[name]()) for name in PARTS if name in args.only}
+    if args.parameters:
+        chosen["sweeps"] = [v for v in chosen.get("sweeps", []) if v.parameter in args.parameters]
+    if not args.report:
+        make_pictures(study, chosen, args.prompts, args.sweep_prompts)
+    write_report(study, chosen, args.prompts, args.sweep_prompts)
+    return 0
+
+
+def make_pictures(
+    study: Study, chosen: dict[str, Sequence[Variant]], prompts: int, sweep_prompts: int
+) -> None:
+    """Make and measure what is missing, with a progress bar."""
+    tasks = [
+        (variant, task, prompt)
+        for part, listed in chosen.items()
+        for variant, task in order(listed)
+        for prompt in range(sweep_prompts if part == "sweeps" else prompts)
+    ]
+    by_name = {variant.name: variant for listed in chosen.values() for variant in listed}
+    missing = [each for each in tasks if study.missing(*each)]
+    with tqdm(missing, unit="prompt", desc="pictures") as bar:
+        for variant, task, prompt in bar:
+            bar.set_postfix_str(f"{task}: {variant.name}"[:48])
+            reference = by_name.get(variant.reference, plain(variant.size))
+            study.run(variant, reference, task, prompt)
+
+
+def write_report(
+    study: Study, chosen: dict[str, Sequence[Variant]], prompts: int, sweep_prompts: int
+) -> None:
+    """Tables, plots and contact sheets of all that has been measured."""
+    table, out = Table(study.rows.values()), study.out
+    keys = [(task, v.name, measure) for listed in chosen.values() for v, task in order(listed)
+            for measure in report.measures()]  # fmt: skip
+    write_summary(table, dict.fromkeys(keys), out / "summary.csv")
+    written = [study.table, out / "summary.csv"]
+    if "claims" in chosen:
+        (out / "claims.md").write_text(as_markdown(judge_claims(table)), encoding="utf-8")
+        written.append(out / "claims.md")
+    if "contest" in chosen:
+        listed = [v for v in chosen["contest"] if table.has(v.name)]
+        sampler, steps = study.conditions.sampler, study.conditions.steps
+        left = {v.name: attention_left(study.model, v, sampler, steps)
+                for v in tqdm(listed, desc="arithmetic")}  # fmt: skip
+        found = pareto.points(table, listed, left)
+        pareto.write_points(found, table, out / "pareto.csv")
+        written.append(out / "pareto.csv")
+        if found:
+            pareto.draw_front(found, out / "pareto.png")
+            written.append(out / "pareto.png")
+    if "sweeps" in chosen:
+        written += report.draw_sweeps(table, chosen["sweeps"], out)
+    for part, listed in chosen.items():
+        groups = report.by_parameter(listed) if part == "sweeps" else {part: list(listed)}
+        count = range(sweep_prompts if part == "sweeps" else prompts)
+        for name, group in groups.items():
+            for task in group[0].tasks:
+                path = out / "sheets" / f"{name}-{task}.png"
+                report.contact_sheet(study, group, task, count, path)
+    print(*written, out / "sheets", sep="\n")
+
+
+def _quick(args: argparse.Namespace) -> int:
+    """A few figures of a few pictures, in a folder that is thrown away."""
+    listed = [plain(variants.REDUCED_SIZE)]
+    listed += [Variant(name, settings) for name, settings in QUICK_VARIANTS.items()]
+    listed.append(Variant("tomesd 0.5", peer="tomesd 0.5"))
+    args.steps, args.seeds = QUICK["steps"], QUICK["seeds"]
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(args.model, Path(folder), _conditions(args))
+        for variant in listed:
+            study.run(variant, listed[0], "txt2img", 0)
+        table = Table(study.rows.values())
+        figures = {}
+        for variant in listed:
+            own = {m: round(table.mean(variant.name, m).mean, 5) for m in QUICK_MEASURES}
+            left = attention_left(study.model, variant, args.sampler, args.steps)
+            figures[variant.name] = {"attention_left": round(left, 4), **own}
+    if args.json:
+        print(json.dumps({"pictures": QUICK["seeds"], "steps": args.steps, "variants": figures}))
+        return 0
+    for name, values in figures.items():
+        print(name, *(f"{key} {value:g}" for key, value in values.items()), sep="\n  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The arithmetic that a variant leaves of the self-attention, counted while the U-Net runs."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import slothful
+from benchmarks.effects.peers import PEERS
+from benchmarks.effects.variants import Variant
+from slothful import Settings
+from standalone.attention import attention_by
+from standalone.samplers import Sampler
+
+
+def attention_left(model: nn.Module, variant: Variant, sampler: str, steps: int) -> float:
+    """The part of the self-attention's arithmetic that is left, over the steps of one picture.
+
+    Counts the products of one row at every step, with PyTorch's FlopCounterMode. What a peer does
+    outside of the self-attention (tomesd's matching) is counted against it.
+    """
+    unet = model.model.diffusion_model
+    own = Sampler(sampler, model, lambda params: None)
+    sigmas = own.get_sigmas(None, steps)[:-1]
+    timesteps = own.model_wrap.sigma_to_t(sigmas).tolist()
+    plain_total, plain_attention = _count(unet, Variant("off", size=variant.size), timesteps)
+    total, _ = _count(unet, variant, timesteps)
+    return 1 - (plain_total - total) / plain_attention
+
+
+@torch.inference_mode()
+def _count(unet: nn.Module, variant: Variant, timesteps: list[float]) -> tuple[int, int]:
+    """(operations of the U-Net, of them self-attention's) at these timesteps."""
+    side = variant.size // 8
+    latent = torch.zeros(1, 4, side, side)
+    width = unet.input_blocks[1][1].transformer_blocks[0].attn2.to_k.in_features
+    total = attention = 0
+    with attention_by(matrix_products), _around(unet, variant):
+        for timestep in timesteps:
+            with FlopCounterMode(display=False, depth=None) as counter:
+                unet(latent, torch.tensor([timestep]), context=torch.zeros(1, 77, width))
+            total += counter.get_total_flops()
+            attention += sum(
+                sum(counts.values())
+                for name, counts in counter.get_flop_counts().items()
+                if name.endswith("attn1")
+            )
+    return total, attention
+
+
+def _around(unet: nn.Module, variant: Variant) -> contextlib.AbstractContextManager:
+    if variant.peer:
+        return PEERS[variant.peer](unet)
+    if variant.settings is None:
+        return contextlib.nullcontext()
+    return slothful.applied(unet, Settings.from_mapping(variant.settings))
+
+
+def matrix_products(self, x, context=None, mask=None, **kwargs):
+    """Attention in products that every version of the counter knows."""
+    context = x if context is None else context
+    heads = [
+        t.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        for t in (self.to_q(x), self.to_k(context), self.to_v(context))
+    ]
+    scores = torch.softmax(heads[0] @ heads[1].transpose(2, 3) * self.scale, dim=-1)
+    return self.to_out((scores @ heads[2]).transpose(1, 2).flatten(2))

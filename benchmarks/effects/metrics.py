@@ -1,0 +1,120 @@
+"""What is measured of a picture, alone and against the picture without the effect.
+
+Pictures are uint8 (height, width, 3). Measures are of well-kept libraries: scikit-image for
+filters and colours, torchmetrics for structural similarity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from skimage.color import rgb2gray, rgb2hsv
+from skimage.feature import canny
+from skimage.filters import laplace
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure as ms_ssim,
+)
+from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
+from standalone.model.analyse import analyse, object_mask
+from standalone.model.scenes import Scene, SimpleScene
+
+HIGH_FREQUENCY = 1 / 8
+"""Cycles a pixel from which on a frequency is high: a period of 8 pixels, one latent."""
+LATENT = 8
+"""Pixels of a latent; the decoder's own seams lie at its multiples."""
+
+LOOKS = ("sharpness", "contrast", "saturation", "edge_density", "high_frequency")
+"""Measures of one picture."""
+LIKENESS = ("ssim", "ms_ssim", "mask_iou")
+"""Measures of two pictures; 1 where they are the same."""
+FIDELITY = ("colour", "shape", "count", "caption")
+"""Whether a picture shows what its caption says, 0 or 1; "caption" is all of it."""
+
+
+def looks(picture: np.ndarray) -> dict[str, float]:
+    """The `LOOKS` of a picture.
+
+    Sharpness is the variance of the Laplacian, contrast the standard deviation of luminance
+    (RMS), saturation the mean of HSV's S, edge density the part of the pixels that Canny's detector
+    marks, high frequency the part of the spectrum's energy, its mean left out, from
+    `HIGH_FREQUENCY` on. All but sharpness are between 0 and 1.
+    """
+    gray = rgb2gray(picture)
+    return {
+        "sharpness": float(laplace(gray).var()),
+        "contrast": float(gray.std()),
+        "saturation": float(rgb2hsv(picture)[..., 1].mean()),
+        "edge_density": float(canny(gray, sigma=1).mean()),
+        "high_frequency": _high_frequency(gray),
+    }
+
+
+def _high_frequency(gray: np.ndarray) -> float:
+    height, width = gray.shape
+    # a window, because the picture does not go on at the opposite edge
+    window = np.hanning(height)[:, None] * np.hanning(width)[None]
+    energy = np.abs(np.fft.rfft2((gray - gray.mean()) * window)) ** 2
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    total = energy.sum()
+    return float(energy[radius >= HIGH_FREQUENCY].sum() / total) if total > 0 else 0.0
+
+
+def likeness(picture: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """The `LIKENESS` of two pictures of one size.
+
+    SSIM and MS-SSIM (Wang et al., 2004 and 2003), and the intersection over union of the areas that
+    differ in colour from the background; of two pictures without such areas it is 1.
+    """
+    pair = [
+        torch.from_numpy(each.copy()).permute(2, 0, 1)[None].double()
+        for each in (picture, reference)
+    ]
+    # five scales need more than 160 pixels; smaller pictures are measured at fewer
+    scales = _SCALES if min(picture.shape[:2]) > 160 else _SCALES[:3]
+    ours, theirs = object_mask(picture), object_mask(reference)
+    union = (ours | theirs).sum()
+    return {
+        "ssim": float(ssim(*pair, data_range=255.0)),
+        "ms_ssim": float(ms_ssim(*pair, data_range=255.0, betas=scales)),
+        "mask_iou": float((ours & theirs).sum() / union) if union else 1.0,
+    }
+
+
+_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Weights of MS-SSIM's scales, of its authors."""
+
+
+def fidelity(picture: np.ndarray, scene: Scene) -> dict[str, float]:
+    """The `FIDELITY` of a picture to the scene whose caption it was made from.
+
+    NaN for scenes that are not simple ones: the judge knows only those.
+    """
+    if not isinstance(scene, SimpleScene):
+        return dict.fromkeys(FIDELITY, math.nan)
+    seen = analyse(picture)
+    colour = (seen.colour, seen.background) == (scene.colour, scene.background)
+    shape, count = seen.shape == scene.shape, seen.count == scene.count
+    every = colour and shape and count
+    return {name: float(value) for name, value in zip(FIDELITY, (colour, shape, count, every))}
+
+
+def seam_energy(picture: np.ndarray, borders: tuple[Sequence[int], Sequence[int]]) -> float:
+    """How much more the picture changes across tile borders than elsewhere: 1 is not at all.
+
+    `borders` are the rows and the columns, in pixels, at which a tile begins. The mean absolute
+    difference of neighbouring luminances across them, over that across all other multiples of 8
+    pixels, where the decoder has seams of its own. NaN without borders.
+    """
+    gray = rgb2gray(picture)
+    at, elsewhere = [], []
+    for axis, places in enumerate(borders):
+        steps = np.abs(np.diff(gray, axis=axis)).mean(axis=1 - axis)
+        for place in range(LATENT, gray.shape[axis], LATENT):
+            (at if place in places else elsewhere).append(steps[place - 1])
+    if not at or not elsewhere:
+        return math.nan
+    return float(np.mean(at) / max(np.mean(elsewhere), 1e-6))

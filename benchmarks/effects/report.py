@@ -1,0 +1,109 @@
+"""The results of a study to look at: plots of every sweep and contact sheets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from benchmarks.effects.metrics import FIDELITY, LIKENESS, LOOKS
+from benchmarks.effects.runs import Study
+from benchmarks.effects.table import Interval, Table
+from benchmarks.effects.variants import Variant, plain
+
+CURVES = {
+    "change": "change (1 - SSIM)",
+    "sharpness_change": "sharpness",
+    "high_frequency_change": "high frequencies",
+    "contrast_change": "contrast",
+    "saturation_change": "saturation",
+    "mask_iou": "objects in place (IoU)",
+}
+"""The measures that the plots show."""
+PER_ROW = 6
+CELL = 128
+"""Side of a picture on a contact sheet, in pixels."""
+
+
+def measures() -> tuple[str, ...]:
+    """All measures of the summary."""
+    changes = (f"{name}_change" for name in LOOKS)
+    return ("change", *LOOKS, *changes, *LIKENESS, *FIDELITY, "seam_energy", "seam_energy_off")
+
+
+def by_parameter(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
+    """The variants of each parameter's sweep."""
+    swept = [variant for variant in variants if variant.parameter]
+    return {name: list(group) for name, group in groupby(swept, key=lambda v: v.parameter)}
+
+
+def draw_sweeps(table: Table, variants: Sequence[Variant], folder: Path) -> list[Path]:
+    """One picture for every six parameters: a column each, a row for each of `CURVES`."""
+    from matplotlib import pyplot
+
+    sweeps, paths = list(by_parameter(variants).items()), []
+    for first in range(0, len(sweeps), PER_ROW):
+        part = sweeps[first : first + PER_ROW]
+        figure, axes = pyplot.subplots(
+            len(CURVES), len(part), figsize=(3.2 * len(part), 2.1 * len(CURVES)),
+            squeeze=False, layout="constrained",
+        )  # fmt: skip
+        for column, (parameter, own) in enumerate(part):
+            for row, (measure, label) in enumerate(CURVES.items()):
+                axis = axes[row][column]
+                for task in own[0].tasks:
+                    found = [table.mean(variant.name, measure, task) for variant in own]
+                    _errorbars(axis, found, task)
+                axis.set_xticks(range(len(own)), [v.value or "none" for v in own], fontsize=6,
+                                rotation=90 if len(own) > 5 else 0)  # fmt: skip
+                axis.tick_params(axis="y", labelsize=6)
+                if not column:
+                    axis.set_ylabel(label, fontsize=8)
+            axes[0][column].set_title(parameter, fontsize=9)
+            axes[0][column].legend(fontsize=6)
+        path = folder / f"sweeps-{first // PER_ROW + 1:02d}.png"
+        figure.savefig(path, dpi=80)
+        pyplot.close(figure)
+        paths.append(path)
+    return paths
+
+
+def _errorbars(axis, found: Sequence[Interval], label: str) -> None:
+    means = [each.mean for each in found]
+    low = [0 if math.isnan(e.low) else e.mean - e.low for e in found]
+    high = [0 if math.isnan(e.high) else e.high - e.mean for e in found]
+    axis.errorbar(range(len(found)), means, [low, high], fmt="o-", markersize=3, label=label,
+                  linewidth=0.8, capsize=2)  # fmt: skip
+
+
+def contact_sheet(
+    study: Study, variants: Sequence[Variant], task: str, prompts: Sequence[int], path: Path
+) -> Path | None:
+    """The variants in columns, after the picture without the effect; a row for each prompt.
+
+    The first seed of each prompt. None where none of the pictures has been made.
+    """
+    columns = [plain(variants[0].size), *variants]
+    head = 26
+    sheet = Image.new("RGB", (CELL * len(columns), head + CELL * len(prompts)), "white")
+    pen, found = ImageDraw.Draw(sheet), 0
+    for x, variant in enumerate(columns):
+        pen.text((CELL * x + 3, 3), _wrapped(variant.value or variant.name), "black", font_size=9)
+        for y, prompt in enumerate(prompts):
+            picture = study.path(variant, task, prompt, study.seeds(prompt)[0])
+            if picture.exists():
+                found += 1
+                small = Image.open(picture).resize((CELL, CELL), Image.Resampling.LANCZOS)
+                sheet.paste(small, (CELL * x, head + CELL * y))
+    if not found:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, optimize=True)
+    return path
+
+
+def _wrapped(text: str, width: int = 26) -> str:
+    return text if len(text) <= width else f"{text[:width]}\n{text[width:]}"

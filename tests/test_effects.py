@@ -1,0 +1,200 @@
+"""The study of effects: its sweeps, its resumable pictures, its cost and its front."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import slothful
+from benchmarks.effects import variants
+from benchmarks.effects.__main__ import PARTS, main
+from benchmarks.effects.cost import attention_left
+from benchmarks.effects.pareto import Point, front
+from benchmarks.effects.peers import padded_tiles
+from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError, borders, read_rows
+from benchmarks.effects.table import Interval
+from benchmarks.effects.variants import Variant, plain
+from slothful import Moment, Settings
+from standalone.checkpoint import SMALL, load
+from tests.unets import make_unet, run
+
+CONDITIONS = Conditions("", 1, "Euler", 4.0, 0.6, FIRST_PROMPT, 5, 1)
+SOFT = Variant("soft", {"in_v_blend": 1, "in_slothful": 50, "in_depth_decay": 0}, size=64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the rows of one variant and one prompt."""
+    out = tmp_path_factory.mktemp("study")
+    Study(SMALL, out, CONDITIONS).run(SOFT, plain(64), "txt2img", 0)
+    return out
+
+
+def test_every_parameter_has_a_sweep_with_its_default():
+    swept: dict[str, set[str]] = {}
+    for variant in variants.sweeps():
+        swept.setdefault(variant.parameter, set()).add(variant.value)
+    for parameter in Settings.parameters():
+        assert parameter.format(parameter.default) in swept[parameter.name], parameter.name
+        assert len(swept[parameter.name]) > 1, parameter.name
+
+
+def test_names_tell_variants_apart_and_settings_are_valid():
+    listed = [variant for part in PARTS.values() for variant in part()]
+    assert len({variant.name for variant in listed}) == len(listed)
+    for variant in listed:
+        Settings.from_mapping(variant.settings or {})
+        assert variant.reference == variants.OFF or any(
+            other.name == variant.reference for other in listed
+        )
+
+
+def test_equal_settings_share_their_pictures_whatever_they_are_called():
+    default = Variant("a", {}, size=256)
+    assert default.key == Variant("b", {"peak_time": 0.4}, size=256).key
+    assert default.key != Variant("c", {"peak_time": 0.5}, size=256).key
+    assert default.key != plain(256).key != plain(384).key
+
+
+def test_a_row_compares_the_picture_with_the_one_without_the_effect(folder):
+    study = Study(SMALL, folder, CONDITIONS)
+    (row,) = study.rows.values()
+    seed = study.seeds(0)[0]
+    ours = np.asarray(Image.open(study.path(SOFT, "txt2img", 0, seed)))
+    off = np.asarray(Image.open(study.path(plain(64), "txt2img", 0, seed)))
+    assert ours.shape == off.shape == (64, 64, 3)
+    assert (ours != off).any()
+    assert float(row["ssim"]) < 1
+    assert float(row["contrast"]) / (1 + float(row["contrast_change"])) == pytest.approx(
+        _luminance(off).std(), rel=1e-6
+    )
+
+
+def _luminance(picture):
+    return picture.astype(float) @ (0.2125, 0.7154, 0.0721) / 255
+
+
+def test_finished_pictures_are_not_made_again(folder):
+    study = Study(SMALL, folder, CONDITIONS)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert study.missing(SOFT, "txt2img", 0) == []
+    study.run(SOFT, plain(64), "txt2img", 0)
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    del before[folder / "conditions.json"], after[folder / "conditions.json"]
+    assert after == before
+
+
+def test_a_row_that_was_lost_is_measured_from_its_picture(folder, tmp_path):
+    lines = (folder / "effects.csv").read_text().splitlines(keepends=True)
+    copy = tmp_path / "study"
+    subprocess.run(["cp", "-r", folder, copy], check=True)
+    (copy / "effects.csv").write_text(lines[0] + lines[1][:40])  # cut off in the middle
+    study = Study(SMALL, copy, CONDITIONS)
+    assert study.rows == {}
+    study.run(SOFT, plain(64), "txt2img", 0)
+    assert study.rows == read_rows(folder / "effects.csv")
+
+
+def test_another_study_needs_another_folder(folder, tmp_path):
+    with pytest.raises(StudyError, match=r"steps 1 instead of 7.*--out"):
+        Study(SMALL, folder, dataclasses.replace(CONDITIONS, steps=7))
+    (tmp_path / "effects.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(StudyError, match=r"effects\.csv: not a table of this study"):
+        Study(SMALL, tmp_path, CONDITIONS)
+
+
+def test_bad_input_is_told_in_one_line(tmp_path, capsys):
+    assert main(["--model", str(tmp_path / "none.safetensors"), "--out", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "none.safetensors: no such checkpoint" in told
+    assert told.count("\n") == 1
+    with pytest.raises(SystemExit):
+        main(["--seeds", "0"])
+    assert "whole number from 1 on, got '0'" in capsys.readouterr().err
+
+
+_LIMITED = """
+import resource, sys
+from benchmarks.effects.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_disk_that_refuses_ends_the_study_with_a_message(tmp_path):
+    """A limit on the size of files refuses as a full disk does, in the middle of a picture."""
+    arguments = ["--only", "presets", "--prompts", "1", "--seeds", "1", "--steps", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED.format(limit=4000), *arguments, "--out", tmp_path],
+        capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "finished pictures and rows are kept" in done.stderr
+    assert not [path for path in tmp_path.rglob("*.png") if ".part" not in path.name]
+
+
+def test_the_arithmetic_left_is_what_the_estimate_says():
+    model = load(SMALL)
+    shape = slothful.shape_of(model.model.diffusion_model)
+    for settings in ({"time_decay": 0}, {"method": "Token Merging", "time_decay": 0}):
+        variant = Variant("x", settings, size=128)
+        counted = attention_left(model, variant, "Euler", 2)
+        estimate = slothful.estimate(
+            Settings.from_mapping(settings), shape, 128, 128, [Moment(999, 0.0), Moment(1, 1.0)]
+        )
+        assert counted == pytest.approx(estimate.attention_share, rel=0.02)
+    assert attention_left(model, plain(128), "Euler", 2) == 1
+    assert 0 < attention_left(model, Variant("t", peer="tomesd 0.5", size=128), "Euler", 1) < 1
+
+
+def test_padding_changes_nothing_where_tiles_fit_and_is_seen_where_not():
+    unet = make_unet("sd1")
+    ours = Settings(method="Near-sighted Tile", tile_size=16, global_ratio=0, tiling_max_depth=1)
+    for side, fits in ((32, True), (40, False)):
+        with padded_tiles(unet, 16):
+            padded = run(unet, batch=1, height=side, width=side)
+        with slothful.applied(unet, ours):
+            expected = run(unet, batch=1, height=side, width=side)
+        assert torch.allclose(padded, expected, atol=1e-4) == fits
+
+
+def test_nothing_on_the_front_is_beaten():
+    generator = np.random.default_rng(0)
+    points = [
+        Point(str(i), 256, left, Interval(change, change, change, 4), Interval(1, 1, 1, 4))
+        for i, (left, change) in enumerate(generator.integers(0, 8, (40, 2)) / 8)
+    ]
+    best = front(points)
+    for point in points:
+        beaten = [
+            o for o in points
+            if (o.left < point.left and o.change.mean <= point.change.mean)
+            or (o.left <= point.left and o.change.mean < point.change.mean)
+        ]  # fmt: skip
+        assert (point.name in best) == (not beaten)
+
+
+def test_borders_are_where_the_tiles_of_the_plan_begin():
+    tiles = Variant("x", {"method": "Near-sighted Tile", "tile_size": 16}, size=384)
+    assert borders(tiles) == ((128, 256), (128, 256))
+    assert borders(plain(256)) == ((128,), (128,))
+
+
+def test_the_quick_form_prints_one_object(capsys):
+    assert main(["--quick", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    figures = printed["variants"]
+    assert figures["off @256"]["change"] == 0
+    assert 0 < figures["Slothful Attention"]["attention_left"] < 1
+    assert figures["average on V"]["change"] > figures["Slothful Attention"]["change"] > 0
