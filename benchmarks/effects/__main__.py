@@ -7,7 +7,8 @@ python -m benchmarks.effects --quick --json      a few figures within a minute
 
 Every picture is made once and measured against the one without the effect of the same prompt and
 seed. Writes to --out: effects.csv (a row for each picture), summary.csv (means and 95 %
-intervals), claims.md, pareto.csv, plots and contact sheets. Stopped, it keeps what is finished.
+intervals), claims.md, sliders.md, pareto.csv, plots and contact sheets. Stopped, it keeps what is
+finished.
 """
 
 from __future__ import annotations
@@ -161,6 +162,9 @@ def write_report(
             written.append(out / "pareto.png")
     if "sweeps" in chosen:
         written += report.draw_sweeps(table, chosen["sweeps"], out)
+        sliders = report.sweep_table(table, chosen["sweeps"])
+        (out / "sliders.md").write_text(sliders, encoding="utf-8")
+        written.append(out / "sliders.md")
     for part, listed in chosen.items():
         groups = report.by_parameter(listed) if part == "sweeps" else {part: list(listed)}
         count = range(sweep_prompts if part == "sweeps" else prompts)

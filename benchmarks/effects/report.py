@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from benchmarks.effects.metrics import FIDELITY, LIKENESS, LOOKS
 from benchmarks.effects.runs import Study
 from benchmarks.effects.table import Interval, Table
-from benchmarks.effects.variants import Variant, plain
+from benchmarks.effects.variants import TASKS, Variant, plain
 
 CURVES = {
     "change": "change (1 - SSIM)",
@@ -23,6 +23,8 @@ CURVES = {
     "mask_iou": "objects in place (IoU)",
 }
 """The measures that the plots show."""
+SHOWN = ("sharpness_change", "high_frequency_change", "contrast_change", "saturation_change")
+"""The measures of the table of all values; of the first task of a sweep."""
 PER_ROW = 6
 CELL = 128
 """Side of a picture on a contact sheet, in pixels."""
@@ -38,6 +40,33 @@ def by_parameter(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
     """The variants of each parameter's sweep."""
     swept = [variant for variant in variants if variant.parameter]
     return {name: list(group) for name, group in groupby(swept, key=lambda v: v.parameter)}
+
+
+def sweep_table(table: Table, variants: Sequence[Variant]) -> str:
+    """Markdown: a row for each value of each parameter, against the picture without the effect."""
+    head = ["parameter", "value", *(f"change, {task}" for task in TASKS[:2])]
+    head += [CURVES[name] for name in SHOWN]
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for parameter, own in by_parameter(variants).items():
+        for variant in own:
+            cells = [f"`{parameter}`", variant.value or "none"]
+            cells += [_cell(table.mean(variant.name, "change", task), "") for task in TASKS[:2]]
+            task = variant.tasks[0]
+            cells += [_cell(table.mean(variant.name, name, task), "+") for name in SHOWN]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(found: Interval, sign: str) -> str:
+    if not found.count:
+        return "-"
+    if sign:
+        return f"{found.mean:+.0%}"
+    return (
+        f"{found.mean:.3f}"
+        if math.isnan(found.low)
+        else (f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})")
+    )
 
 
 def draw_sweeps(table: Table, variants: Sequence[Variant], folder: Path) -> list[Path]:

@@ -215,13 +215,15 @@ def _looks_of(values: bytes, shape: tuple[int, ...]) -> dict[str, float]:
 def borders(variant: Variant) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The rows and columns, in pixels, at which a tile of the finest level begins without shift.
 
-    Variants without tiles are measured at the borders of tiles of 16 tokens.
+    Variants without tiles are measured at the borders of tiles of 16 tokens, pictures that one such
+    tile would cover in their middle.
     """
     settings = Settings.from_mapping(variant.settings or {})
     sizes = {NEAR_SIGHTED_TILE: settings.tile_size, NEAR_SIGHTED: settings.peak_tile_size}
     grid = variant.size // LATENT
     size = sizes.get(settings.method, 16)
-    tiling = plan_tiling(grid, grid, size) or plan_tiling(grid, grid, 16)
+    side = next((each for each in (size, 16) if each < grid), -(-grid // 2))
+    tiling = plan_tiling(grid, grid, side)
     return tuple(
         tuple(LATENT * start for start in axis.edges[1:-1])
         for axis in (tiling.rows, tiling.columns)
