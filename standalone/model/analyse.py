@@ -1,4 +1,4 @@
-"""Looks at a picture and says what is in it: the judge of the small model's samples.
+"""Looks at a picture and says what is in it: the judge of samples of simple scenes.
 
 Knows nothing of the model or the caption; `evaluate --truth` measures it on drawn scenes.
 """
@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 from scipy import ndimage
 
-from standalone.model.scenes import COLOURS, SHAPES, signed_distance
+from standalone.model.scenes.canvas import COLOURS, SHAPES, signed_distance
 
 OBJECT_CONTRAST = 42.0
 """Distance from the background, in RGB values of 0 to 255, from which a pixel is an object's."""
@@ -39,24 +39,61 @@ class Seen:
 
 def analyse(picture: np.ndarray) -> Seen:
     """What a picture, uint8 (height, width, 3), shows."""
-    values = picture.astype(np.float32)
-    background = _background(values)
-    ground = _nearest_colour(np.median(values[: max(len(values) // 40, 2)], axis=(0, 1)))
-    objects = _objects(np.linalg.norm(values - background[:, None], axis=2) > OBJECT_CONTRAST)
+    ground, everything = background_colour(picture), object_mask(picture)
+    objects = separate(everything)
     if not objects:
         return Seen(ground, "nothing", "nothing", 0, 0.0)
-    everything = np.any(objects, axis=0)
-    inside = ndimage.binary_erosion(everything, iterations=2)
-    inside = inside if inside.any() else everything
     fits = [best_shape(mask) for mask in objects]
     names = Counter(name if overlap >= LEAST_OVERLAP else "unclear" for name, overlap in fits)
     return Seen(
         background=ground,
-        colour=_nearest_colour(np.median(values[inside], axis=0)),
+        colour=colour_inside(picture, everything),
         shape=names.most_common(1)[0][0],
         count=len(objects),
         overlap=fits[0][1],
     )
+
+
+def object_mask(picture: np.ndarray) -> np.ndarray:
+    """Where the objects of a picture, uint8 (height, width, 3), are: bool (height, width).
+
+    They stand out from the picture's left and right edges by their colour. Textures are filled,
+    spots and slivers dropped; without objects all is False.
+    """
+    values = picture.astype(np.float32)
+    contrast = np.linalg.norm(values - _background(values)[:, None], axis=2)
+    mask = contrast > OBJECT_CONTRAST
+    filled = ndimage.binary_fill_holes(ndimage.binary_closing(mask, iterations=2) | mask)
+    labels, _ = ndimage.label(ndimage.binary_opening(filled, iterations=1))
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    large = areas >= max(LEAST_AREA * mask.size, 0.25 * areas.max())
+    return large[labels]
+
+
+def separate(mask: np.ndarray) -> list[np.ndarray]:
+    """The objects of an `object_mask`, a mask for each, the largest first."""
+    labels, count = ndimage.label(mask)
+    objects = [labels == label for label in range(1, count + 1)]
+    return sorted(objects, key=np.count_nonzero, reverse=True)
+
+
+def background_colour(picture: np.ndarray) -> str:
+    """The palette's name for the colour along the upper edge, where gradients begin."""
+    upper = picture[: max(len(picture) // 40, 2)]
+    return nearest_colour(np.median(upper, axis=(0, 1)))
+
+
+def colour_inside(picture: np.ndarray, mask: np.ndarray) -> str:
+    """The palette's name for the colour of an object, away from its outline."""
+    inside = ndimage.binary_erosion(mask, iterations=2)
+    return nearest_colour(np.median(picture[inside if inside.any() else mask], axis=0))
+
+
+def nearest_colour(colour: np.ndarray) -> str:
+    """The palette's name for a colour (3,)."""
+    distances = {name: np.linalg.norm(colour - np.array(c)) for name, c in COLOURS.items()}
+    return min(distances, key=distances.__getitem__)
 
 
 def best_shape(mask: np.ndarray) -> tuple[str, float]:
@@ -94,20 +131,3 @@ def _background(values: np.ndarray) -> np.ndarray:
     edges = np.concatenate([values[:, :width], values[:, -width:]], axis=1)
     rows = np.median(edges, axis=1)
     return ndimage.median_filter(rows, size=(len(rows) // 4 | 1, 1), mode="nearest")
-
-
-def _objects(mask: np.ndarray) -> list[np.ndarray]:
-    """Masks of the objects, largest first; textures are filled, spots and slivers dropped."""
-    filled = ndimage.binary_fill_holes(ndimage.binary_closing(mask, iterations=2) | mask)
-    labels, _ = ndimage.label(ndimage.binary_opening(filled, iterations=1))
-    areas = np.bincount(labels.ravel())[1:]
-    if not len(areas):
-        return []
-    least = max(LEAST_AREA * mask.size, 0.25 * areas.max())
-    order = [index for index in np.argsort(-areas) if areas[index] >= least]
-    return [labels == index + 1 for index in order]
-
-
-def _nearest_colour(colour: np.ndarray) -> str:
-    distances = {name: np.linalg.norm(colour - np.array(c)) for name, c in COLOURS.items()}
-    return min(distances, key=distances.__getitem__)
