@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +25,25 @@ aren't exact either. Also the spread of the encoder's posterior."""
 REPORT_EVERY = 25
 
 
-def train_autoencoder(model: StableDiffusion, work: Path, *, until: int, rate: float) -> None:
+def train_autoencoder(
+    model: StableDiffusion, work: Path, *, until: int, rate: float, begun: bool = False
+) -> None:
     """Absolute error of colours and of their differences between neighbours; state in `work`.
 
-    The networks work in units of the code; `fold_scale` brings them to SD1's.
+    The networks work in units of the code; `fold_scale` brings them to SD1's. A model that is
+    `begun` is trained on from its weights, which are in SD1's units.
     """
     autoencoder, path = model.first_stage_model, work / "autoencoder.pt"
     device = next(autoencoder.parameters()).device
+    weights = copy.deepcopy(autoencoder.state_dict())
     start_as_resampling(autoencoder)
+    if begun:
+        autoencoder.load_state_dict(weights)
+        fold_scale(autoencoder, 1 / model.scale_factor)
     branches = residual_branches(autoencoder)
     optimizer = loop.make_optimizer(branches)
     start = loop.resume(path, optimizer, autoencoder=autoencoder)
-    progress = loop.Progress("autoencoder")
+    progress = loop.Progress("autoencoder", work)
     for step in loop.steps(start, until, optimizer, rate):
         generator = np.random.default_rng(step)
         batch = _crops(generator, *VIEWS[step % len(VIEWS)]).to(device)

@@ -14,10 +14,14 @@ from standalone.model.scenes import Scene, draw
 
 
 class Progress:
-    """Prints the mean of the losses since the last line, and the pace."""
+    """Prints the mean of the losses since the last line, and the pace.
 
-    def __init__(self, stage: str):
+    The losses are kept in losses.csv of the working folder as well, a line each: stage, step, loss.
+    """
+
+    def __init__(self, stage: str, work: Path):
         self.stage = stage
+        self._history = work / "losses.csv"
         self._losses: list[float] = []
         self._since = time.monotonic()
 
@@ -30,6 +34,8 @@ class Progress:
         pace = (time.monotonic() - self._since) / max(len(self._losses), 1)
         loss = np.mean(self._losses)
         print(f"{self.stage} {step}: loss {loss:.4f}, {pace:.2f} s a step{more}", flush=True)
+        with self._history.open("a", encoding="utf-8") as history:
+            history.write(f"{self.stage},{step},{loss:.5f}\n")
         self._losses, self._since = [], time.monotonic()
 
 

@@ -7,18 +7,20 @@
 
 Every command is seeded, keeps its state in the working folder, can be stopped at any time and
 resumes when it is run again. Text comes before the U-Net, which begins on small pictures, where a
-step is cheap, and ends at the size of use. A GPU is used when there is one.
+step is cheap, and ends at the size of use. A GPU is used when there is one. With --begin-from a
+stage without a state begins from a checkpoint instead of from random weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 
 from standalone.attention import sdpa_attention
-from standalone.checkpoint import build
+from standalone.checkpoint import CheckpointError, build, load
 from standalone.model.autoencoder_stage import train_autoencoder
 from standalone.model.text_stage import train_text
 from standalone.model.unet_stage import train_unet
@@ -26,8 +28,8 @@ from standalone.model.unet_stage import train_unet
 CONFIG = Path(__file__).parent / "small.yaml"
 
 
-def main() -> None:
-    """The command line."""
+def main(argv: list[str] | None = None) -> int:
+    """The command line; 2 when the checkpoint to begin from cannot be used."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,20 +39,27 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=128, help="side of the pictures, in pixels")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
-    args = parser.parse_args()
+    parser.add_argument("--begin-from", type=Path, help="a checkpoint whose weights to train on")
+    args = parser.parse_args(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build(CONFIG).to(device)
+    try:
+        model = load(args.begin_from, config_path=CONFIG) if args.begin_from else build(CONFIG)
+    except CheckpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    model = model.to(device).train().requires_grad_(True)
     torch.manual_seed(0)
     shared = {"until": args.steps, "rate": args.rate}
     with sdpa_attention():
         if args.stage == "text":
             train_text(model, args.work, batch=args.batch, **shared)
         elif args.stage == "autoencoder":
-            train_autoencoder(model, args.work, **shared)
+            train_autoencoder(model, args.work, begun=args.begin_from is not None, **shared)
         else:
             train_unet(model, args.work, size=args.size, batch=args.batch, **shared)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

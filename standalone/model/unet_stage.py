@@ -41,7 +41,7 @@ def train_unet(
     average = copy.deepcopy(trained).requires_grad_(False)
     optimizer = loop.make_optimizer(trained)
     start = loop.resume(path, optimizer, trained=trained, average=average)
-    progress = loop.Progress(f"unet {size} px")
+    progress = loop.Progress(f"unet {size} px", work)
     for step in loop.steps(start, until, optimizer, rate):
         loss = _loss(model, size, batch, seed=(size, step), device=device)
         loop.descend(loss, optimizer, trained)
