@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,9 @@ from benchmarks.effects import variants
 from benchmarks.effects.__main__ import PARTS, main
 from benchmarks.effects.cost import attention_left
 from benchmarks.effects.pareto import Point, front
-from benchmarks.effects.peers import padded_tiles
+from benchmarks.effects.peers import PEERS, padded_tiles
 from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError, borders, read_rows
+from benchmarks.effects.sweeps import sweeps
 from benchmarks.effects.table import Interval
 from benchmarks.effects.variants import Variant, plain
 from slothful import Moment, Settings
@@ -41,7 +44,7 @@ def folder(tmp_path_factory):
 
 def test_every_parameter_has_a_sweep_with_its_default():
     swept: dict[str, set[str]] = {}
-    for variant in variants.sweeps():
+    for variant in sweeps():
         swept.setdefault(variant.parameter, set()).add(variant.value)
     for parameter in Settings.parameters():
         assert parameter.format(parameter.default) in swept[parameter.name], parameter.name
@@ -56,6 +59,11 @@ def test_names_tell_variants_apart_and_settings_are_valid():
         assert variant.reference == variants.OFF or any(
             other.name == variant.reference for other in listed
         )
+
+
+def test_every_peer_takes_part():
+    used = {variant.peer for part in PARTS.values() for variant in part()}
+    assert used == {"", *PEERS}
 
 
 def test_equal_settings_share_their_pictures_whatever_they_are_called():
@@ -144,6 +152,23 @@ def test_a_disk_that_refuses_ends_the_study_with_a_message(tmp_path):
     assert not [path for path in tmp_path.rglob("*.png") if ".part" not in path.name]
 
 
+def test_an_interrupted_study_keeps_what_is_finished(tmp_path):
+    arguments = ["--only", "presets", "--prompts", "1", "--seeds", "1", "--steps", "1"]
+    study = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.effects", *arguments, "--out", tmp_path],
+        cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    table = tmp_path / "effects.csv"
+    while study.poll() is None and not (table.exists() and table.read_text().count("\n") > 2):
+        time.sleep(0.2)
+    study.send_signal(signal.SIGINT)
+    told = study.communicate(timeout=60)[1]
+    assert study.returncode == 130, told
+    assert f"stopped; what is finished is kept in {tmp_path}" in told
+    kept = read_rows(table)
+    assert len(kept) == table.read_text().count("\n") - 1 >= 2
+
+
 def test_the_arithmetic_left_is_what_the_estimate_says():
     model = load(SMALL)
     shape = slothful.shape_of(model.model.diffusion_model)
@@ -186,8 +211,8 @@ def test_nothing_on_the_front_is_beaten():
 
 
 def test_borders_are_where_the_tiles_of_the_plan_begin():
-    tiles = Variant("x", {"method": "Near-sighted Tile", "tile_size": 16}, size=384)
-    assert borders(tiles) == ((128, 256), (128, 256))
+    tiles = Variant("x", {"method": "Near-sighted Tile", "tile_size": 16}, size=320)
+    assert borders(tiles) == ((112, 224), (112, 224))
     assert borders(plain(256)) == ((128,), (128,))
 
 

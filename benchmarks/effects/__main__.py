@@ -27,6 +27,7 @@ from benchmarks.effects.claims import as_markdown, judge_claims
 from benchmarks.effects.cost import attention_left
 from benchmarks.effects.metrics import LOOKS
 from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError, order
+from benchmarks.effects.sweeps import sweeps
 from benchmarks.effects.table import Table, write_summary
 from benchmarks.effects.variants import Variant, plain
 from standalone.checkpoint import SMALL, CheckpointError
@@ -37,7 +38,7 @@ PARTS = {
     "contest": variants.contest,
     "claims": variants.claims,
     "presets": variants.presets,
-    "sweeps": variants.sweeps,
+    "sweeps": sweeps,
 }
 QUICK_MEASURES = ("change", "mask_iou", *(f"{name}_change" for name in LOOKS))
 QUICK = {"steps": 4, "seeds": 2}

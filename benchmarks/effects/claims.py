@@ -157,7 +157,7 @@ def _global_ratio(table):
 
 def _zero_padding(table):
     measures = {"ms_ssim": -1, "caption": -1, "seam_energy": 1}
-    return _differences(table, "zero-padded tiles 20", "tiles 20, clamped", measures)
+    return _differences(table, "zero-padded tiles 24", "tiles 24, clamped", measures)
 
 
 def _shift(table):

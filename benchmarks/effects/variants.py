@@ -1,4 +1,4 @@
-"""What is varied: a sweep of every parameter, the settings that the claims need, and the peers."""
+"""What is varied besides the sweeps: the settings that the claims need, and the contest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from benchmarks.effects.peers import PEERS
-from slothful import FAMILY_SITES, Parameter, Settings
+from slothful import Settings
 from slothful.methods import (
     DOWNSAMPLING,
     NEAR_SIGHTED,
@@ -25,10 +22,8 @@ from slothful_webui.presets import SHIPPED, PresetFolders
 
 OFF = "off"
 TASKS = ("txt2img", "img2img", "hires")
-REDUCED_SIZE, TILED_SIZE = 256, 384
-"""Pixels. Tiles of 16 tokens, the smallest, want a grid of more than 32 tokens a side."""
-POINTS = 4
-"""Values of a number's sweep, besides its default: evenly spaced over its range."""
+REDUCED_SIZE, TILED_SIZE = 256, 320
+"""Pixels: 32 x 32 tokens, which the default tiles cover, and 40 x 40, which they do not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,111 +64,10 @@ def plain(size: int) -> Variant:
     return Variant(f"{OFF} @{size}", size=size)
 
 
-_STRONG = dict(in_slothful=9, out_slothful=9, in_depth_decay=1, out_depth_decay=1)
-_TILES = dict(method=NEAR_SIGHTED_TILE, tile_size=16)
-_NEAR = dict(method=NEAR_SIGHTED, base_tile_size=16, peak_tile_size=16)
-_MERGED = dict(method=TOKEN_MERGING)
-_CONTEXTS: dict[str, dict[str, Any]] = {
-    "in_mode": dict(in_k_blend=0.5, in_v_blend=0.5),
-    "out_mode": dict(out_k_blend=0.5, out_v_blend=0.5),
-    "base_tile_size": dict(method=NEAR_SIGHTED),
-    "peak_tile_size": dict(method=NEAR_SIGHTED),
-    "base_global_ratio": _NEAR,
-    "peak_global_ratio": _NEAR,
-    "tile_size": dict(method=NEAR_SIGHTED_TILE),
-    "global_ratio": _TILES,
-    "tile_shift": _TILES,
-    "tile_halo": _TILES,
-    "tiling_max_depth": _TILES,
-    "rounding": _STRONG,
-    "kept_token": _STRONG,
-    "only_where_it_pays": _STRONG,
-    "plain_tile_size": dict(method=PLAIN_TILES, plain_swap=1),
-    "plain_scale_depth": dict(method=PLAIN_TILES, plain_tile_size=64, plain_swap=1),
-    "plain_max_depth": dict(method=PLAIN_TILES, plain_tile_size=64, plain_swap=1),
-    "plain_swap": dict(method=PLAIN_TILES, plain_tile_size=64),
-    "merge_cross": {**_MERGED, "merge_attention": False},
-    "merge_mlp": {**_MERGED, "merge_attention": False},
-    "merge_proportional": {**_MERGED, "merge_keys_only": True},
-    "merge_depth_decay": {**_MERGED, "merge_max_downsample": 8},
-    "downsample_mode": dict(method=DOWNSAMPLING),
-    "vae_tile_size": dict(vae_tiles=True),
-}
-"""What a parameter's sweep sets besides it, where the defaults would hide what it does; for the
-others it is the first method that uses them."""
-
-_VALUES: dict[str, tuple[Any, ...]] = {
-    "in_slothful": (2, 9, 20, 50),
-    "out_slothful": (2, 9, 20, 50),
-    "tile_size": (16, 24),
-    "base_tile_size": (16, 48),
-    "peak_tile_size": (16, 48),
-    "tile_halo": (2, 4, 8),
-    "plain_tile_size": (32, 64, 128),
-    "plain_swap": (1, 2),
-    "min_size": (320,),
-    "min_width": (320,),
-    "min_height": (320,),
-    "merge_ratio": (0.25, 0.75),
-    "merge_ratio_img2img": (0.25, 0.75),
-    "merge_ratio_hires": (0.25, 0.75),
-    "merge_max_downsample": (2, 4, 8),
-    "merge_stride_x": (1, 4, 8),
-    "merge_stride_y": (1, 4, 8),
-    "downsample_depth_1": (1, 3, 4),
-    "downsample_depth_2": (2, 4),
-    "downsample_depth_3": (2, 4),
-    "vae_tile_size": (64,),
-}
-"""Values of a sweep where even steps over the whole range would say little."""
-_TILED = ("tile_size", "base_tile_size", "peak_tile_size", "global_ratio", "base_global_ratio",
-          "peak_global_ratio", "tile_shift", "tile_halo", "tiling_max_depth")  # fmt: skip
-_OWN_TASKS = {"passes": ("hires",), "merge_ratio_hires": ("hires",),
-              "merge_ratio_img2img": ("img2img",)}  # fmt: skip
-
-
-def sweeps() -> Iterator[Variant]:
-    """Every parameter's values, one parameter at a time; its default is among them."""
-    for parameter in Settings.parameters():
-        context = _context(parameter)
-        size = TILED_SIZE if parameter.name in _TILED else REDUCED_SIZE
-        for value in _values(parameter):
-            yield Variant(
-                name=f"{parameter.name}={parameter.format(value)}",
-                settings=MappingProxyType({**context, parameter.name: value}),
-                parameter=parameter.name,
-                value=parameter.format(value),
-                size=size,
-                tasks=_OWN_TASKS.get(parameter.name, TASKS[:2]),
-            )
-
-
-def _context(parameter: Parameter) -> dict[str, Any]:
-    if parameter.name in _CONTEXTS:
-        return _CONTEXTS[parameter.name]
-    if parameter.name == "method":
-        return {}
-    return dict(method=parameter.methods[0]) if parameter.methods else {}
-
-
-def _values(parameter: Parameter) -> list[Any]:
-    if parameter.kind == "bool":
-        return [False, True]
-    if parameter.kind == "choice":
-        return list(parameter.choices)
-    if parameter.kind == "weights":
-        return [{}, *({site: 0.0} for site in FAMILY_SITES["SD1, SD2"] if site != "M00")]
-    default = parameter.default
-    values = _VALUES.get(parameter.name)
-    if values is None:
-        even = np.linspace(parameter.minimum, parameter.maximum, POINTS)
-        values = [parameter.parse(_rounded(value, parameter)) for value in even]
-    return sorted({default, *(parameter.parse(value) for value in values)})
-
-
-def _rounded(value: float, parameter: Parameter) -> float:
-    steps = round((value - parameter.minimum) / parameter.step)
-    return round(parameter.minimum + steps * parameter.step, 6)
+STRONG = dict(in_slothful=9, out_slothful=9, in_depth_decay=1, out_depth_decay=1)
+TILES = dict(method=NEAR_SIGHTED_TILE, tile_size=16)
+NEAR = dict(method=NEAR_SIGHTED, base_tile_size=16, peak_tile_size=16)
+MERGED = dict(method=TOKEN_MERGING)
 
 
 def _both(**values: Any) -> dict[str, Any]:
@@ -182,7 +76,7 @@ def _both(**values: Any) -> dict[str, Any]:
 
 
 def _pooled(mode: str, k: float, v: float) -> dict[str, Any]:
-    return {**_STRONG, **_both(mode=mode, k_blend=k, v_blend=v)}
+    return {**STRONG, **_both(mode=mode, k_blend=k, v_blend=v)}
 
 
 def claims() -> Iterator[Variant]:
@@ -204,23 +98,23 @@ def claims() -> Iterator[Variant]:
             f"depth decay {decay}", dict(_both(slothful=16, depth_decay=decay), time_decay=0)
         )
     for decay in (0, 2, 4):
-        settings = {**_STRONG, **_both(v_blend=1), "peak_time": 0.2, "time_decay": decay}
+        settings = {**STRONG, **_both(v_blend=1), "peak_time": 0.2, "time_decay": decay}
         yield _claim(f"time decay {decay}", settings)
     for strength in (4, 9, 20):
         for axis in ("noise level", "pass progress"):
-            settings = {**_STRONG, **_both(slothful=strength), "time_axis": axis}
+            settings = {**STRONG, **_both(slothful=strength), "time_axis": axis}
             yield _claim(f"strength {strength}, {axis}", settings)
     for size in (16, 24):
         for ratio in (0.0, 0.5, 1.0):
-            settings = {**_TILES, "tile_size": size, "global_ratio": ratio}
+            settings = {**TILES, "tile_size": size, "global_ratio": ratio}
             yield _claim(f"tiles {size}, global {ratio:g}", settings, size=TILED_SIZE)
     for shift in ("alternating", "random"):
-        settings = {**_TILES, "global_ratio": 0.0, "tile_shift": shift}
+        settings = {**TILES, "global_ratio": 0.0, "tile_shift": shift}
         yield _claim(f"tiles 16, global 0, {shift} shift", settings, size=TILED_SIZE)
-    # 20 does not divide the grid of 48: ours takes three windows of 16
-    settings = dict(_TILES, tile_size=20, global_ratio=0.0, tiling_max_depth=1)
-    yield _claim("tiles 20, clamped", settings, size=TILED_SIZE)
-    padded = "zero-padded tiles 20"
+    # 24 does not divide the grid of 40: ours takes two windows of 20 a side, not 24 and 16
+    settings = dict(TILES, tile_size=24, global_ratio=0.0, tiling_max_depth=1)
+    yield _claim("tiles 24, clamped", settings, size=TILED_SIZE)
+    padded = "zero-padded tiles 24"
     yield Variant(padded, peer=padded, size=TILED_SIZE, tasks=TASKS[:1])
 
 
@@ -231,31 +125,48 @@ def _claim(name: str, settings: dict[str, Any], size: int = REDUCED_SIZE) -> Var
 
 def contest() -> Iterator[Variant]:
     """Quality against cost: our methods at their defaults and around them, and the peers."""
-    own: dict[str, dict[str, Any]] = {
-        "Slothful Attention": {},
-        "Slothful Attention, strength 12": _both(slothful=12),
-        "Slothful Attention, at every step": dict(time_decay=0),
-        "Slothful Attention, jittered": dict(kept_token="jittered"),
-        "Near-sighted Attention": dict(method=NEAR_SIGHTED),
-        "Near-sighted Attention, tiles 16": _NEAR,
-        "Near-sighted Attention, jittered": dict(method=NEAR_SIGHTED, kept_token="jittered"),
-        "Near-sighted Tile, tiles 16": _TILES,
-        "Near-sighted Tile, tiles 16, global 0.2": {**_TILES, "global_ratio": 0.2},
-        "Token Merging": _MERGED,
-        "merged keys": dict(
-            _MERGED, merge_ratio=0.7, merge_keys_only=True, merge_proportional=True, time_decay=0
-        ),
-        "Token Downsampling": dict(method=DOWNSAMPLING),
-    }
-    for size in (REDUCED_SIZE, TILED_SIZE):
+    for size, own in ((REDUCED_SIZE, _CONTESTANTS | _MORE), (TILED_SIZE, _CONTESTANTS)):
         for name, settings in own.items():
-            # tiles of 32 tokens cover the smaller picture
-            if size == TILED_SIZE or "tiles" not in name:
-                values = MappingProxyType(settings)
-                yield Variant(f"{name} @{size}", values, size=size, tasks=TASKS[:1])
-        for peer in PEERS:
-            if "padded" not in peer and (size == TILED_SIZE or "16" not in peer):
+            values = MappingProxyType(settings)
+            yield Variant(f"{name} @{size}", values, size=size, tasks=TASKS[:1])
+        for peer, sizes in CONTEST_PEERS.items():
+            if size in sizes:
                 yield Variant(f"{peer} @{size}", peer=peer, size=size, tasks=TASKS[:1])
+
+
+_CONTESTANTS: dict[str, dict[str, Any]] = {
+    "Slothful Attention": {},
+    "Near-sighted Tile": dict(method=NEAR_SIGHTED_TILE),
+    "Near-sighted Attention": dict(method=NEAR_SIGHTED),
+    "Plain Tiles": dict(method=PLAIN_TILES),
+    "Token Merging": MERGED,
+    "Token Downsampling": dict(method=DOWNSAMPLING),
+}
+"""The methods at their defaults."""
+_MORE: dict[str, dict[str, Any]] = {
+    "Slothful Attention, strength 12": _both(slothful=12),
+    "Slothful Attention, at every step": dict(time_decay=0),
+    "Slothful Attention, jittered": dict(kept_token="jittered"),
+    "Slothful Attention, strongest token": _both(mode="2D_NORM", k_blend=1, v_blend=1),
+    "Near-sighted Attention, tiles 16": NEAR,
+    "Near-sighted Attention, tiles 16, jittered": {**NEAR, "kept_token": "jittered"},
+    "Near-sighted Tile, tiles 16": TILES,
+    "merged keys": dict(
+        MERGED, merge_ratio=0.7, merge_keys_only=True, merge_proportional=True, time_decay=0
+    ),
+}
+CONTEST_PEERS: dict[str, tuple[int, ...]] = {
+    "tomesd 0.25": (REDUCED_SIZE,),
+    "tomesd 0.5": (REDUCED_SIZE, TILED_SIZE),
+    "tomesd 0.75": (REDUCED_SIZE,),
+    "tile only 20": (TILED_SIZE,),
+    "tile only 16": (REDUCED_SIZE,),
+    "tile only 8": (REDUCED_SIZE, TILED_SIZE),
+    "downsampled keys 2": (REDUCED_SIZE, TILED_SIZE),
+    "downsampled keys 3": (REDUCED_SIZE,),
+    "downsampled keys 2, two levels": (REDUCED_SIZE, TILED_SIZE),
+}
+"""The peers, and the sizes at which they take part."""
 
 
 def presets() -> Iterator[Variant]:
