@@ -12,9 +12,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import slothful
+from benchmarks.speed.memory import peak_memory
 from slothful import Settings
-from slothful.methods import METHODS
-from tests.unets import make_unet, run
+from slothful.methods import METHODS, SUBSAMPLING
+from standalone.attention import sdpa_attention
+from tests.unets import inputs, make_unet, run
 
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "_unique2", "equal")
 """Operations whose result has to be known on the host before it can go on."""
@@ -60,6 +62,26 @@ def test_a_call_waits_for_the_device_once_and_sends_it_nothing_again(unet, metho
     assert sum(ours[name] - plain[name] for name in WAITS) <= 1
     if method != "Token Merging":  # random destinations are drawn anew at every step
         assert sum(ours[name] - plain[name] for name in MADE_ON_THE_HOST) <= 0
+
+
+@pytest.mark.parametrize("blends", [{}, dict(in_v_blend=0.5, out_v_blend=1, out_k_blend=0.5)])
+@pytest.mark.parametrize("method", SUBSAMPLING)
+def test_no_method_of_ours_needs_more_memory_than_none(unet, method, blends):
+    latent, timesteps, keywords = inputs(unet, batch=2, height=64, width=64)
+
+    def peak():
+        with torch.inference_mode(), sdpa_attention():
+            return peak_memory(latent.device, lambda: unet(latent, timesteps, **keywords))
+
+    plain = peak()
+    if plain is None:
+        pytest.skip("this torch has no memory tracker")
+    with slothful.applied(unet, Settings(method=method, tile_size=24, **blends)) as application:
+        peak()  # layouts are made once and stay
+        assert peak() <= plain
+        assert any(application.plans.values())
+    # the largest map alone: what is measured is not nothing
+    assert plain > 4 * latent.shape[0] * 64 * 64 * unet.model_channels
 
 
 def test_the_counter_sees_a_wait():

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.speed.memory import watch_memory
+from benchmarks.speed.memory import peak_memory
 from slothful import find_sites
 
 Variant = Callable[[nn.Module], contextlib.AbstractContextManager]
@@ -85,9 +85,8 @@ def measure(
                     times[name].append(_timed(unet, inputs))
                 else:
                     # the round that warms up: to watch the memory of a CPU costs time
-                    peak = watch_memory(inputs[0][0].device)
-                    _timed(unet, inputs)
-                    memory[name] = peak()
+                    device = inputs[0][0].device
+                    memory[name] = peak_memory(device, lambda: _timed(unet, inputs))
             progress()
     return {name: Timing(*zip(*times[name]), memory[name]) for name in names}
 
