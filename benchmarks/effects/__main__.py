@@ -30,6 +30,7 @@ from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError,
 from benchmarks.effects.sweeps import sweeps
 from benchmarks.effects.table import Table, write_summary
 from benchmarks.effects.variants import Variant, plain
+from slothful import Settings, SettingsError
 from standalone.checkpoint import SMALL, CheckpointError
 from standalone.processing import InputError
 from standalone.samplers import SAMPLERS
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         return _quick(args) if args.quick else _study(args)
-    except (CheckpointError, StudyError, InputError, OSError) as error:
+    except (CheckpointError, StudyError, InputError, SettingsError, OSError) as error:
         print(f"error: {error}; finished pictures and rows are kept", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART",
         help=", ".join(PARTS))  # fmt: skip
     add("--parameters", nargs="+", metavar="NAME", help="sweep these only")
-    add("--prompts", type=_count, default=6, help="of the contest, the claims and the presets")
+    add("--prompts", type=_count, default=4, help="of the contest, the claims and the presets")
     add("--sweep-prompts", type=_count, default=2, help="of the sweeps, the first of them")
     add("--seeds", type=_count, default=2, help="of each prompt")
     add("--first-prompt", type=_count, default=FIRST_PROMPT, help="seed of the prompts' scenes")
@@ -112,7 +113,8 @@ def _study(args: argparse.Namespace) -> int:
     study = Study(args.model, args.out, _conditions(args))
     chosen = {name: list(PARTS[name]()) for name in PARTS if name in args.only}
     if args.parameters:
-        chosen["sweeps"] = [v for v in chosen.get("sweeps", []) if v.parameter in args.parameters]
+        names = {Settings.parameter(name).name for name in args.parameters}
+        chosen["sweeps"] = [v for v in chosen.get("sweeps", []) if v.parameter in names]
     if not args.report:
         make_pictures(study, chosen, args.prompts, args.sweep_prompts)
     write_report(study, chosen, args.prompts, args.sweep_prompts)
