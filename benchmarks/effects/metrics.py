@@ -1,7 +1,7 @@
 """What is measured of a picture, alone and against the picture without the effect.
 
 Pictures are uint8 (height, width, 3). Measures are of well-kept libraries: scikit-image for
-filters and colours, torchmetrics for structural similarity.
+filters, colours and SSIM, torchmetrics for MS-SSIM.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 from skimage.color import rgb2gray, rgb2hsv
 from skimage.feature import canny
 from skimage.filters import laplace
+from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure as ms_ssim,
 )
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from standalone.model.analyse import analyse, object_mask
 from standalone.model.scenes import Scene, SimpleScene
@@ -69,21 +69,22 @@ def likeness(picture: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     SSIM and MS-SSIM (Wang et al., 2004 and 2003), and the intersection over union of the areas that
     differ in colour from the background; of two pictures without such areas it is 1.
     """
-    pair = [
-        torch.from_numpy(each.copy()).permute(2, 0, 1)[None].double()
-        for each in (picture, reference)
-    ]
+    pair = [torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() for p in (picture, reference)]
     # five scales need more than 160 pixels; smaller pictures are measured at fewer
     scales = _SCALES if min(picture.shape[:2]) > 160 else _SCALES[:3]
     ours, theirs = object_mask(picture), object_mask(reference)
     union = (ours | theirs).sum()
     return {
-        "ssim": float(ssim(*pair, data_range=255.0)),
+        "ssim": float(structural_similarity(picture, reference, **_SSIM)),
         "ms_ssim": float(ms_ssim(*pair, data_range=255.0, betas=scales)),
         "mask_iou": float((ours & theirs).sum() / union) if union else 1.0,
     }
 
 
+_SSIM = dict(
+    channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+)
+"""The window and the statistics of SSIM's authors."""
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Weights of MS-SSIM's scales, of its authors."""
 
