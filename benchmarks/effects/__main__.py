@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--first-prompt", type=_count, default=FIRST_PROMPT, help="seed of the prompts' scenes")
     add("--first-seed", type=_count, default=1)
     add("--steps", type=_count, default=8)
-    add("--sampler", default="DPM++ 2M", choices=list(SAMPLERS), metavar="NAME",
+    add("--sampler", default="Euler", choices=list(SAMPLERS), metavar="NAME",
         help=", ".join(SAMPLERS))  # fmt: skip
     add("--cfg-scale", type=float, default=4.0)
     add("--denoising-strength", type=float, default=0.6)
