@@ -107,6 +107,7 @@ def test_a_claim_is_answered_by_the_side_on_which_its_intervals_lie():
         (dict(sharpness_change=-0.3, high_frequency_change=-0.1), "yes"),
         (dict(sharpness_change=-0.3, high_frequency_change=0.1), "depends"),
         (dict(sharpness_change=0.3, high_frequency_change=0.0), "no"),
+        (dict(sharpness_change=0.0, high_frequency_change=0.0), "undecided"),
     ]
     for measures, expected in changes:
         table = Table([*rows("1D AVG on V", **measures), *rows("2D AVG on V", **measures)])

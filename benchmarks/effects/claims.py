@@ -1,4 +1,4 @@
-"""What the method's author says of its sliders, each tested: yes, no or depends, with the figures.
+"""What the method's author says of its sliders, each tested, with the figures.
 
 A claim is made of comparisons. Each is a mean over pictures whose sign is claimed; it holds when
 its 95 % interval lies wholly on the claimed side, and fails when it lies wholly on the other.
@@ -39,13 +39,15 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """ "yes" when every comparison holds, "no" when none does, else "depends"; "not tested"
-        without pictures.
+        """ "yes" when every comparison holds, "depends" when some do, "no" when none does and one
+        fails, "undecided" when the pictures are too few to tell, "not tested" without any.
         """
         if not any(c.found.count for c in self.comparisons):
             return "not tested"
-        held = [c.outcome == "holds" for c in self.comparisons]
-        return "yes" if all(held) else "depends" if any(held) else "no"
+        outcomes = [c.outcome for c in self.comparisons]
+        if "holds" in outcomes:
+            return "yes" if set(outcomes) == {"holds"} else "depends"
+        return "no" if "fails" in outcomes else "undecided"
 
 
 def judge_claims(table: Table) -> list[Claim]:
