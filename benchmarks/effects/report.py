@@ -78,7 +78,7 @@ def draw_sweeps(table: Table, variants: Sequence[Variant], folder: Path) -> list
         part = sweeps[first : first + PER_ROW]
         figure, axes = pyplot.subplots(
             len(CURVES), len(part), figsize=(3.2 * len(part), 2.1 * len(CURVES)),
-            squeeze=False, layout="constrained",
+            squeeze=False, sharex="col", layout="constrained",
         )  # fmt: skip
         for column, (parameter, own) in enumerate(part):
             for row, (measure, label) in enumerate(CURVES.items()):
