@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import slothful
 from benchmarks.effects.peers import PEERS
-from benchmarks.effects.variants import Variant
+from benchmarks.effects.variants import Variant, plain
 from slothful import Settings
 from standalone.attention import attention_by
 from standalone.samplers import Sampler
@@ -25,14 +26,19 @@ def attention_left(model: nn.Module, variant: Variant, sampler: str, steps: int)
     unet = model.model.diffusion_model
     own = Sampler(sampler, model, lambda params: None)
     sigmas = own.get_sigmas(None, steps)[:-1]
-    timesteps = own.model_wrap.sigma_to_t(sigmas).tolist()
-    plain_total, plain_attention = _count(unet, Variant("off", size=variant.size), timesteps)
+    timesteps = tuple(own.model_wrap.sigma_to_t(sigmas).tolist())
+    plain_total, plain_attention = _plain_count(unet, variant.size, timesteps)
     total, _ = _count(unet, variant, timesteps)
     return 1 - (plain_total - total) / plain_attention
 
 
+@functools.lru_cache(maxsize=8)
+def _plain_count(unet: nn.Module, size: int, timesteps: tuple[float, ...]) -> tuple[int, int]:
+    return _count(unet, plain(size), timesteps)
+
+
 @torch.inference_mode()
-def _count(unet: nn.Module, variant: Variant, timesteps: list[float]) -> tuple[int, int]:
+def _count(unet: nn.Module, variant: Variant, timesteps: tuple[float, ...]) -> tuple[int, int]:
     """(operations of the U-Net, of them self-attention's) at these timesteps."""
     side = variant.size // 8
     latent = torch.zeros(1, 4, side, side)

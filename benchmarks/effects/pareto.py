@@ -106,12 +106,14 @@ def draw_front(points: Sequence[Point], path: Path) -> None:
                 colour = "tab:blue" if p.ours else "tab:orange"
                 mark = "D" if p.name in best else "o"
                 axis.errorbar(p.left, value.mean, error, fmt=mark, color=colour, alpha=0.8)
-                label_text = p.name.removesuffix(f" @{size}")
-                axis.annotate(label_text, (p.left, value.mean), fontsize=7, xytext=(5, 4),
-                              textcoords="offset points")  # fmt: skip
+                if row == 0:
+                    name = p.name.removesuffix(f" @{size}")
+                    axis.annotate(name, (p.left, value.mean), fontsize=7, xytext=(5, 4),
+                                  textcoords="offset points")  # fmt: skip
             if row == 0:
                 line = sorted((p.left, p.change.mean) for p in own if p.name in best)
                 axis.step(*zip(*line), where="post", color="gray", linewidth=0.8)
+                axis.set_yscale("symlog", linthresh=0.005)  # most points lie close to 0
                 axis.set_title(f"{size}x{size} (blue: this extension, orange: peers)")
             axis.set_xlabel("part of the self-attention's arithmetic that is left")
             axis.set_ylabel(label)
