@@ -157,6 +157,8 @@ def test_an_interrupted_study_keeps_what_is_finished(tmp_path):
     study = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.effects", *arguments, "--out", tmp_path],
         cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True,
+        # what starts the tests may ignore Ctrl-C, and children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     table = tmp_path / "effects.csv"
     while study.poll() is None and not (table.exists() and table.read_text().count("\n") > 2):
