@@ -6,6 +6,7 @@ from ldm.modules.attention import CrossAttention
 from torch.utils.flop_counter import FlopCounterMode
 
 import slothful
+from benchmarks.effects.cost import matrix_products
 from slothful import Moment, Settings
 from slothful.methods import METHODS
 from standalone.odd_sizes import resized_skips
@@ -29,17 +30,6 @@ CHANGES = {
     "only other parts merged": dict(merge_attention=False, merge_cross=True, merge_mlp=True),
     "keys merged": dict(merge_keys_only=True, merge_mlp=True),
 }
-
-
-def matrix_products(self, x, context=None, mask=None, **kwargs):
-    """Attention in products that every version of the counter knows."""
-    context = x if context is None else context
-    heads = [
-        t.unflatten(2, (self.heads, -1)).transpose(1, 2)
-        for t in (self.to_q(x), self.to_k(context), self.to_v(context))
-    ]
-    scores = torch.softmax(heads[0] @ heads[1].transpose(2, 3) * self.scale, dim=-1)
-    return self.to_out((scores @ heads[2]).transpose(1, 2).flatten(2))
 
 
 def counted(unet, width, height):
