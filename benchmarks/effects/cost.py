@@ -13,6 +13,7 @@ import slothful
 from benchmarks.effects.peers import PEERS
 from benchmarks.effects.variants import Variant, plain
 from slothful import Settings
+from slothful.sites import LATENT_FACTOR
 from standalone.attention import attention_by
 from standalone.samplers import Sampler
 
@@ -40,7 +41,7 @@ def _plain_count(unet: nn.Module, size: int, timesteps: tuple[float, ...]) -> tu
 @torch.inference_mode()
 def _count(unet: nn.Module, variant: Variant, timesteps: tuple[float, ...]) -> tuple[int, int]:
     """(operations of the U-Net, of them self-attention's) at these timesteps."""
-    side = variant.size // 8
+    side = variant.size // LATENT_FACTOR
     latent = torch.zeros(1, 4, side, side)
     width = unet.input_blocks[1][1].transformer_blocks[0].attn2.to_k.in_features
     total = attention = 0

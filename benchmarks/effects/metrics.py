@@ -19,13 +19,12 @@ from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure as ms_ssim,
 )
 
+from slothful.sites import LATENT_FACTOR
 from standalone.model.analyse import analyse, object_mask
 from standalone.model.scenes import Scene, SimpleScene
 
-HIGH_FREQUENCY = 1 / 8
+HIGH_FREQUENCY = 1 / LATENT_FACTOR
 """Cycles a pixel from which on a frequency is high: a period of 8 pixels, one latent."""
-LATENT = 8
-"""Pixels of a latent; the decoder's own seams lie at its multiples."""
 
 LOOKS = ("sharpness", "contrast", "saturation", "edge_density", "high_frequency")
 """Measures of one picture."""
@@ -114,7 +113,7 @@ def seam_energy(picture: np.ndarray, borders: tuple[Sequence[int], Sequence[int]
     at, elsewhere = [], []
     for axis, places in enumerate(borders):
         steps = np.abs(np.diff(gray, axis=axis)).mean(axis=1 - axis)
-        for place in range(LATENT, gray.shape[axis], LATENT):
+        for place in range(LATENT_FACTOR, gray.shape[axis], LATENT_FACTOR):
             (at if place in places else elsewhere).append(steps[place - 1])
     if not at or not elsewhere:
         return math.nan

@@ -21,6 +21,7 @@ from benchmarks.effects.peers import PEERS
 from benchmarks.effects.variants import Variant, plain
 from slothful import Settings
 from slothful.methods import NEAR_SIGHTED, NEAR_SIGHTED_TILE
+from slothful.sites import LATENT_FACTOR
 from slothful.tiling import plan_tiling
 from standalone.checkpoint import load
 from standalone.infotext import save_png
@@ -36,7 +37,6 @@ ones."""
 FIRST_PROMPT = 30_000_000
 """Prompts are captions of scenes drawn from this seed on; training and evaluation use others."""
 HIRES_SCALE = 1.5
-LATENT = 8
 KEYS = ("task", "size", "variant", "prompt", "seed")
 COLUMNS = (*KEYS, "kind", *LOOKS, *(f"{name}_change" for name in LOOKS), *LIKENESS, *FIDELITY,
            "seam_energy", "seam_energy_off")  # fmt: skip
@@ -220,12 +220,12 @@ def borders(variant: Variant) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """
     settings = Settings.from_mapping(variant.settings or {})
     sizes = {NEAR_SIGHTED_TILE: settings.tile_size, NEAR_SIGHTED: settings.peak_tile_size}
-    grid = variant.size // LATENT
+    grid = variant.size // LATENT_FACTOR
     size = sizes.get(settings.method, 16)
     side = next((each for each in (size, 16) if each < grid), -(-grid // 2))
     tiling = plan_tiling(grid, grid, side)
     return tuple(
-        tuple(LATENT * start for start in axis.edges[1:-1])
+        tuple(LATENT_FACTOR * start for start in axis.edges[1:-1])
         for axis in (tiling.rows, tiling.columns)
     )
 

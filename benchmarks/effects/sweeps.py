@@ -102,8 +102,6 @@ def sweeps() -> Iterator[Variant]:
 def _context(parameter: Parameter) -> dict[str, Any]:
     if parameter.name in _CONTEXTS:
         return _CONTEXTS[parameter.name]
-    if parameter.name == "method":
-        return {}
     return dict(method=parameter.methods[0]) if parameter.methods else {}
 
 
