@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from slothful.sites import LATENT_FACTOR
 from standalone.checkpoint import build, load
 from standalone.model import curve, evaluate, loop
 from standalone.model.autoencoder_stage import fold_scale, train_autoencoder
+from standalone.model.curve import read_losses
 from standalone.model.export import checkpoint_weights
 from standalone.model.latent_code import latent_code
 from standalone.model.resampling import start_as_resampling
@@ -68,11 +70,46 @@ def test_the_unet_stage_gives_the_same_weights_each_time(tmp_path):
     def trained(folder):
         folder.mkdir(exist_ok=True)
         model = build(CONFIG)
-        train_unet(model, folder, size=64, until=2, batch=2, rate=1e-3)
+        train_unet(model, folder, sizes=[64], batches=[2], until=2, rate=1e-3)
         return torch.load(folder / "unet-64.pt")["average"]
 
     first, second = trained(tmp_path), trained(tmp_path.joinpath("again"))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_sizes_are_trained_in_turn_and_watched_apart(tmp_path):
+    model = build(CONFIG)
+    seen = []
+    model.model.diffusion_model.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0].shape[-1])
+    )
+    options = dict(sizes=[64, 128], batches=[2, 1], rate=0.0)
+    train_unet(model, tmp_path, until=1, **options)
+    assert seen[0] == 128 // LATENT_FACTOR, "step 1 takes the second size"
+    once = read_losses(tmp_path / "losses.csv")
+    train_unet(build(CONFIG), tmp_path, until=2, **options)
+    twice = read_losses(tmp_path / "losses.csv")
+    for stage in ("unet held out 64 px", "unet held out 128 px"):
+        # nothing is learned at a rate of 0, so the same pictures and noise give the same loss
+        assert [loss for _, loss in twice[stage]] == [once[stage][0][1]] * 2
+
+
+def test_held_out_pictures_are_seen_with_the_averaged_weights(tmp_path):
+    """And training goes on with its own: these have moved further than their average."""
+    model = build(CONFIG)
+    weight = model.model.diffusion_model.out[2].weight
+    start = weight.detach().clone()
+    train_unet(model, tmp_path, sizes=[64], batches=[2], until=1, rate=1e-3)
+    average = torch.load(tmp_path / "unet-64.pt")["average"]["0.out.2.weight"]
+    moved, averaged = (w - start for w in (weight, average))
+    assert 0 < averaged.norm() < moved.norm()
+
+
+def test_each_size_needs_a_batch(tmp_path, capsys):
+    options = ["--steps", "1", "--size", "64", "128", "256", "--batch", "1", "2"]
+    with pytest.raises(SystemExit):
+        train(["unet", "--work", str(tmp_path), *options])
+    assert "--batch: give one or 3, as --size; got 2" in capsys.readouterr().err
 
 
 def begin(stage, checkpoint, work, *more):

@@ -4,11 +4,12 @@
     python -m standalone.model.train autoencoder --steps 800
     python -m standalone.model.train unet --size 128 --steps 2000 --batch 32
     python -m standalone.model.train unet --size 256 --steps 800 --batch 12 --rate 5e-4
+    python -m standalone.model.train unet --size 256 256 256 512 --batch 8 8 8 2 --steps 1600
 
 Every command is seeded, keeps its state in the working folder, can be stopped at any time and
 resumes when it is run again. Text comes before the U-Net, which begins on small pictures, where a
-step is cheap, and ends at the size of use. A GPU is used when there is one. With --begin-from a
-stage without a state begins from a checkpoint instead of from random weights.
+step is cheap, and ends at the sizes of use, taken in turn. A GPU is used when there is one. With
+--begin-from a stage without a state begins from a checkpoint instead of from random weights.
 """
 
 from __future__ import annotations
@@ -36,11 +37,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("stage", choices=("text", "autoencoder", "unet"))
     parser.add_argument("--work", type=Path, default=Path("outputs/training"))
     parser.add_argument("--steps", type=int, required=True, help="steps of this stage in all")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=128, help="side of the pictures, in pixels")
+    parser.add_argument("--batch", type=int, nargs="+", default=[32], help="one, or one a size")
+    parser.add_argument(
+        "--size", type=int, nargs="+", default=[128], help="sides of the pictures, in pixels"
+    )
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--begin-from", type=Path, help="a checkpoint whose weights to train on")
     args = parser.parse_args(argv)
+    if len(args.batch) == 1:
+        args.batch *= len(args.size)
+    if len(args.batch) != len(args.size):
+        parser.error(f"--batch: give one or {len(args.size)}, as --size; got {len(args.batch)}")
     args.work.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -53,11 +60,11 @@ def main(argv: list[str] | None = None) -> int:
     shared = {"until": args.steps, "rate": args.rate}
     with sdpa_attention():
         if args.stage == "text":
-            train_text(model, args.work, batch=args.batch, **shared)
+            train_text(model, args.work, batch=args.batch[0], **shared)
         elif args.stage == "autoencoder":
             train_autoencoder(model, args.work, begun=args.begin_from is not None, **shared)
         else:
-            train_unet(model, args.work, size=args.size, batch=args.batch, **shared)
+            train_unet(model, args.work, sizes=args.size, batches=args.batch, **shared)
     return 0
 
 

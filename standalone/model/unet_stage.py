@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,32 +26,83 @@ OFFSET_NOISE = 0.1
 schedule leaves a trace of the picture's mean; without this the U-Net reads the background's colour
 there in training, and finds a random one when it samples (Guttenberg, 2023)."""
 REPORT_EVERY = 25
+HELD_OUT_EVERY = 100
+HELD_OUT_BATCHES = 6
+"""Batches of each size that no step trains on, the same at every look."""
 
 
 def train_unet(
-    model: StableDiffusion, work: Path, *, size: int, until: int, batch: int, rate: float
+    model: StableDiffusion,
+    work: Path,
+    *,
+    sizes: Sequence[int],
+    batches: Sequence[int],
+    until: int,
+    rate: float,
 ) -> None:
-    """Train on pictures of `size` pixels until that many steps; begins from the next smaller size.
+    """Train until that many steps, which take the sizes in turn, each with its batch.
 
-    The state, with an exponential average of the weights, lies in `work`/unet-SIZE.pt.
+    `sizes`: sides of the pictures in pixels; `batches`: as many. Begins from the state of the next
+    smaller pictures. The state, with an exponential average of the weights, lies in
+    `work`/unet-SIZE.pt for the largest size.
     """
     trained = trained_modules(model)
     device = next(trained.parameters()).device
-    path = work / f"unet-{size}.pt"
+    path = work / f"unet-{max(sizes)}.pt"
     if not path.exists():
-        _begin_from_before(trained, work, size, device)
+        _begin_from_before(trained, work, max(sizes), device)
     average = copy.deepcopy(trained).requires_grad_(False)
     optimizer = loop.make_optimizer(trained)
     start = loop.resume(path, optimizer, trained=trained, average=average)
-    progress = loop.Progress(f"unet {size} px", work)
+    turns = list(zip(sizes, batches, strict=True))
+    progress = loop.Progress(f"unet {_in_words(sizes)} px", work)
     for step in loop.steps(start, until, optimizer, rate):
+        size, batch = turns[step % len(turns)]
         loss = _loss(model, size, batch, seed=(size, step), device=device)
         loop.descend(loss, optimizer, trained)
         loop.update_average(average, trained, step)
         progress.add(loss)
+        if step % HELD_OUT_EVERY == 0 or step == until:
+            with _weights_of(average, trained):
+                _look_at_held_out(model, turns, step, work, device)
         if step % REPORT_EVERY == 0 or step == until:
             progress.report(step)
             loop.save(path, step, optimizer, trained=trained, average=average)
+
+
+def _in_words(sizes: Sequence[int]) -> str:
+    return " and ".join(map(str, sorted(set(sizes))))
+
+
+@contextlib.contextmanager
+def _weights_of(average: nn.Module, trained: nn.Module) -> Iterator[None]:
+    """The model has the averaged weights while the context lasts, which are what is exported."""
+    _exchange(average, trained)
+    try:
+        yield
+    finally:
+        _exchange(average, trained)
+
+
+def _exchange(one: nn.Module, other: nn.Module) -> None:
+    for a, b in zip(one.parameters(), other.parameters()):
+        a.data, b.data = b.data, a.data
+
+
+@torch.no_grad()
+def _look_at_held_out(
+    model: StableDiffusion,
+    turns: Sequence[tuple[int, int]],
+    step: int,
+    work: Path,
+    device: torch.device,
+) -> None:
+    """Write the loss of pictures that are never trained on, for each size."""
+    for size, batch in sorted(set(turns)):
+        progress = loop.Progress(f"unet held out {size} px", work)
+        for index in range(HELD_OUT_BATCHES):
+            progress.add(_loss(model, size, batch, seed=(size, 0, index), device=device))
+        progress.report(step)
 
 
 def trained_modules(model: StableDiffusion) -> nn.ModuleList:
@@ -73,7 +126,7 @@ def _begin_from_before(trained: nn.ModuleList, work: Path, size: int, device: to
 
 
 def _loss(
-    model: StableDiffusion, size: int, batch: int, *, seed: tuple[int, int], device: torch.device
+    model: StableDiffusion, size: int, batch: int, *, seed: tuple[int, ...], device: torch.device
 ) -> torch.Tensor:
     """The error of the noise predicted for a batch that depends on the seed only.
 
