@@ -5,6 +5,7 @@ import torch
 
 import slothful
 from benchmarks.speed import peers
+from benchmarks.speed.__main__ import main as benchmark
 from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.report import as_table
 from benchmarks.speed.timing import FLOOR, NONE, Timing, rows
@@ -89,3 +90,18 @@ def test_what_settings_allow_is_what_they_remove_of_the_arithmetic(unet):
         in_slothful=50, out_slothful=50, in_depth_decay=0, out_depth_decay=0, keep_middle=False
     )
     assert 0.9 < allowed_share(everything, shape, 768, 512, moment) < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--only", "Slothfull"], "--only: no variant begins with 'Slothfull'; there are no patch"),
+        (["--size", "500x512"], "size must be WIDTHxHEIGHT in multiples of 64, got '500x512'"),
+        (["--settings", '{"in_slothful": 51}'], "in_slothful must be between 0 and 50, got 51"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(options, told, capsys):
+    assert benchmark(options) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert told in lines[0]

@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = Settings.from_mapping(json.loads(args.settings))
         sizes = [_read_size(text) for text in args.size]
+        _check_only(args.only or (), variants(settings, Moment(0.0, 1.0)))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", choices=list(DTYPES), default="fp16" if cuda else "fp32")
     add("--backend", choices=list(BACKENDS), default="sdpa", help="how attention is computed")
     add("--rounds", type=int, default=5)
-    add("--only", nargs="+", metavar="TEXT", help="only variants whose names hold one of these")
+    add("--only", nargs="+", metavar="TEXT", help="only variants whose names begin so")
     add("--settings", default="{}", metavar="JSON", help="changes to the default settings")
     add("--out", type=Path, default=Path("outputs/speed"))
     add("--quick", action="store_true", help="a narrow U-Net at 768x768")
@@ -92,6 +93,13 @@ def _read_size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and int(width) % 64 == int(height) % 64 == 0):
         raise ValueError(f"size must be WIDTHxHEIGHT in multiples of 64, got {text!r}")
     return int(width), int(height)
+
+
+def _check_only(beginnings: Sequence[str], names: Collection[str]) -> None:
+    for text in beginnings:
+        if not any(name.startswith(text) for name in names):
+            known = ", ".join(names)
+            raise ValueError(f"--only: no variant begins with {text!r}; there are {known}")
 
 
 def variants(
@@ -129,7 +137,7 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
     chosen = variants(settings, moment, SUBSAMPLING if args.quick else METHODS)
     if args.only:
         wanted = (NONE, FLOOR, *args.only)
-        chosen = {name: v for name, v in chosen.items() if any(text in name for text in wanted)}
+        chosen = {name: v for name, v in chosen.items() if name.startswith(wanted)}
     with (
         BACKENDS[args.backend](),
         tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json or None) as bar,
