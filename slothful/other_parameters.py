@@ -58,7 +58,7 @@ class OtherParameters:
     """Fields of `Settings`."""
 
     kept_token: str = param(
-        "first",
+        "jittered",
         "Kept token",
         "Which token of a cell is kept: always the first, or one that moves from step to step, "
         "which leaves no fixed grid.",

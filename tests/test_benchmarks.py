@@ -23,7 +23,7 @@ def unet():
 
 @pytest.mark.parametrize("method", SUBSAMPLING)
 def test_the_textbook_forms_give_what_ours_give(unet, method):
-    settings = Settings(method=method)
+    settings = Settings(method=method, kept_token="first")
     before, plain = module_state(unet), run(unet, batch=1, **SIZE)
     with peers.textbook(unet, settings, Moment(600.0, 0.4)):
         expected = run(unet, batch=1, **SIZE)
@@ -47,6 +47,7 @@ def test_downsampled_keys_are_a_constant_stride(unet):
     """A strength of 4 is a stride of 2 by 2; the deeper levels are left out by their weights."""
     settings = Settings(
         in_slothful=4, out_slothful=4, in_depth_decay=0, out_depth_decay=0, time_decay=0,
+        kept_token="first",
         block_weights=dict.fromkeys(["IN07", "IN08", "OUT03", "OUT04", "OUT05"], 0),
     )  # fmt: skip
     with peers.downsampled_keys(unet, factor=2, max_depth=2):

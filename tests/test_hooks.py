@@ -146,7 +146,7 @@ def test_half_precision_follows_full_precision(settings, dtype):
 
 
 def test_blend_zero_is_plain_attention_to_the_subsampled_tokens(sd1_unet):
-    settings = Settings(in_slothful=6, in_depth_decay=0, time_decay=0)
+    settings = Settings(in_slothful=6, in_depth_decay=0, time_decay=0, kept_token="first")
     attention = slothful.find_sites(sd1_unet)[0].attentions[0]
     tokens = torch.randn(2, 20 * 28, 32, generator=torch.Generator().manual_seed(3))
     # strength 6 is a stride of 3 by 2
@@ -171,6 +171,7 @@ def test_near_sighted_attention_against_a_slow_formulation(sd1_unet, blends, gri
         in_v_blend=blends[1],
         in_depth_decay=0,
         time_decay=0,
+        kept_token="first",
     )
     site = slothful.find_sites(sd1_unet)[0]
     attention = site.attentions[0]
@@ -318,7 +319,9 @@ def test_a_hypernetwork_transforms_keys_and_values_that_come_from_different_toke
         out = torch.nn.functional.scaled_dot_product_attention(*heads)
         return module.to_out(out.transpose(1, 2).flatten(2))
 
-    settings = Settings(in_slothful=4, in_v_blend=1, in_depth_decay=0, time_decay=0)
+    settings = Settings(
+        in_slothful=4, in_v_blend=1, in_depth_decay=0, time_decay=0, kept_token="first"
+    )
     tokens = torch.randn(1, 16 * 24, 32, generator=torch.Generator().manual_seed(9))
     attention.forward = types.MethodType(with_hypernetwork, attention)
     try:

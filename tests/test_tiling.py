@@ -71,7 +71,9 @@ def test_tiling_max_depth_bounds_the_levels():
 
 
 def test_each_window_sees_its_own_tokens_and_the_same_thinned_whole():
-    options = Settings(method="Near-sighted Tile", tile_size=16, global_ratio=0.5)
+    options = Settings(
+        method="Near-sighted Tile", tile_size=16, global_ratio=0.5, kept_token="first"
+    )
     plan = plan_site(options, Moment(600, 0.4), SITE, (32, 48))
     layout = plan_layout(plan, CPU)
     tokens = torch.arange(32.0 * 48).reshape(1, -1, 1)

@@ -146,10 +146,10 @@ _CONTESTANTS: dict[str, dict[str, Any]] = {
 _MORE: dict[str, dict[str, Any]] = {
     "Slothful Attention, strength 12": _both(slothful=12),
     "Slothful Attention, at every step": dict(time_decay=0),
-    "Slothful Attention, jittered": dict(kept_token="jittered"),
+    "Slothful Attention, first token": dict(kept_token="first"),
     "Slothful Attention, strongest token": _both(mode="2D_NORM", k_blend=1, v_blend=1),
     "Near-sighted Attention, tiles 16": NEAR,
-    "Near-sighted Attention, tiles 16, jittered": {**NEAR, "kept_token": "jittered"},
+    "Near-sighted Attention, tiles 16, first token": {**NEAR, "kept_token": "first"},
     "Near-sighted Tile, tiles 16": TILES,
     "merged keys": dict(
         MERGED, merge_ratio=0.7, merge_keys_only=True, merge_proportional=True, time_decay=0

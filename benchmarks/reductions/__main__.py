@@ -33,8 +33,8 @@ _STRONG = dict(**_FLAT, in_slothful=9, out_slothful=9, in_depth_decay=1, out_dep
 
 def variants() -> dict[str, dict[str, Any]]:
     """The settings that are compared, by what they show."""
-    found: dict[str, dict[str, Any]] = {"one token of 9, the first": _STRONG}
-    found["one token of 9, jittered"] = {**_STRONG, "kept_token": "jittered"}
+    found: dict[str, dict[str, Any]] = {"one token of 9, jittered": _STRONG}
+    found["one token of 9, the first"] = {**_STRONG, "kept_token": "first"}
     for blend in (0.5, 1.0):
         blends = {f"{side}_{part}_blend": blend for side in ("in", "out") for part in "kv"}
         for mode in MODES:

@@ -80,8 +80,8 @@ def downsampled_keys(unet: nn.Module, factor: int = 2, max_depth: int = 2) -> It
 
 @contextlib.contextmanager
 def textbook(unet: nn.Module, settings: Settings, moment: Moment) -> Iterator[None]:
-    """Our methods as their description reads, for 2D_AVG and blends of 0: pad, split, repeat the
-    shared keys for every tile, concatenate, project.
+    """Our methods as their description reads, for 2D_AVG, blends of 0 and the first token kept:
+    pad, split, repeat the shared keys for every tile, concatenate, project.
     """
     sizes = (settings.base_tile_size, settings.peak_tile_size)
     tiled = settings.method != "Slothful Attention"
