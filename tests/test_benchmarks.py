@@ -1,16 +1,19 @@
 """The benchmark compares what it says: its textbook forms compute what ours compute."""
 
+import importlib.util
+
 import pytest
 import torch
 
 import slothful
-from benchmarks.speed import peers
+from benchmarks.speed import models, peers
 from benchmarks.speed.__main__ import main as benchmark
+from benchmarks.speed.__main__ import variants
 from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.report import as_table
-from benchmarks.speed.timing import FLOOR, NONE, Timing, rows
+from benchmarks.speed.timing import FLOOR, NONE, Timing, measure, rows
 from slothful import Moment, Settings
-from slothful.methods import SUBSAMPLING
+from slothful.methods import SLOTHFUL, SUBSAMPLING
 from tests.unets import make_unet, module_state, run
 
 SIZE = dict(height=64, width=96)  # tokens; large enough for default tiles at two levels
@@ -67,7 +70,12 @@ def test_the_floor_keeps_the_queries_projections(unet):
 
 def test_the_share_is_of_the_time_between_no_patch_and_the_floor():
     timings = {NONE: (4.0, 4.2, 3.9), FLOOR: (2.0, 2.0, 2.1), "x": (2.5, 2.4, 9.0)}
-    blocks = {NONE: (3.0, 3.1, 2.9), FLOOR: (1.0, 1.0, 1.2), "x": (1.2, 1.1, 7.0)}
+    # two blocks in three rounds; what disturbs one block in one round does not count
+    blocks = {
+        NONE: ((1.0, 2.0), (9.0, 2.0), (1.0, 2.0)),
+        FLOOR: ((0.4, 0.6), (0.4, 0.6), (0.4, 0.6)),
+        "x": ((0.5, 0.7), (0.5, 8.0), (7.0, 0.7)),
+    }
     table = {row.variant: row for row in rows({n: Timing(timings[n], blocks[n]) for n in timings})}
     assert table["x"].speedup == pytest.approx(4.0 / 2.5)
     assert table["x"].share == pytest.approx((4.0 - 2.5) / (4.0 - 2.0))
@@ -106,3 +114,17 @@ def test_wrong_input_is_told_in_one_line(options, told, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert told in lines[0]
+
+
+def test_a_full_size_layout_is_measured_with_its_memory():
+    unet = models.make_unet("narrow", torch.device("cpu"), torch.float32)
+    moment = Moment(600.0, 0.4)
+    inputs = models.make_inputs(unet, 64, 64, 1, moment.timestep)
+    chosen = variants(Settings(), moment, [SLOTHFUL])
+    timings = measure(unet, inputs, {name: chosen[name] for name in (NONE, FLOOR, SLOTHFUL)}, 1)
+    tracks = importlib.util.find_spec("torch.distributed._tools.mem_tracker") is not None
+    for timing in timings.values():
+        assert 0 < timing.in_blocks < timing.median
+        assert (timing.peak_memory is not None) == tracks
+    without = measure(unet, inputs, {NONE: chosen[NONE]}, 1, watch_memory=False)
+    assert without[NONE].peak_memory is None

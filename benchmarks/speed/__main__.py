@@ -142,7 +142,10 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
         BACKENDS[args.backend](),
         tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json or None) as bar,
     ):
-        table = rows(measure(unet, inputs, chosen, args.rounds, bar.update))
+        timings = measure(
+            unet, inputs, chosen, args.rounds, bar.update, watch_memory=not args.quick
+        )
+    table = rows(timings)
     shape = slothful.shape_of(unet)
     for index, row in enumerate(table):
         if row.variant in METHODS:

@@ -20,7 +20,7 @@ def peak_memory(device: torch.device, call: Callable[[], object]) -> int | None:
         call()
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        from torch.distributed._tools.mem_tracker import MemTracker
+        from torch.distributed._tools.mem_tracker import MemTracker, _MemRefType
     except ImportError:
         MemTracker = None  # noqa: N806 (the name of a class)
     if device.type != "cpu" or MemTracker is None:
@@ -29,4 +29,6 @@ def peak_memory(device: torch.device, call: Callable[[], object]) -> int | None:
     tracker = MemTracker()
     with tracker:
         call()
-    return tracker.get_tracker_snapshot("peak")[device]["Total"]
+    peak = tracker.get_tracker_snapshot("peak")[device]
+    # it counts the weights of a module as well, once that has been called
+    return peak["Total"] - peak[_MemRefType.PARAM] - peak[_MemRefType.BUFFER]

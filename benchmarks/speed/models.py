@@ -33,8 +33,12 @@ FAMILIES = {
 """The layouts by name, with the widths and depths of the published models."""
 
 
+@torch.no_grad()
 def make_unet(family: str, device: torch.device, dtype: torch.dtype) -> UNetModel:
-    """A U-Net of a family with random weights, in inference mode."""
+    """A U-Net of a family with random weights, in inference mode.
+
+    Its parameters could be trained: torch's MemTracker refuses others.
+    """
     with torch.device("meta"):
         unet = UNetModel(
             image_size=32, in_channels=4, out_channels=4, num_res_blocks=2,
@@ -42,7 +46,7 @@ def make_unet(family: str, device: torch.device, dtype: torch.dtype) -> UNetMode
         )  # fmt: skip
     if family == "sdxl":
         _thin_out_layers(unet)
-    unet = unet.to(dtype).to_empty(device=device).eval().requires_grad_(False)
+    unet = unet.to(dtype).to_empty(device=device).eval()
     generator = torch.Generator(device).manual_seed(0)
     for module in unet.modules():
         for name, parameter in module.named_parameters(recurse=False):

@@ -23,17 +23,24 @@ NONE, FLOOR = "no patch", "floor"
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, of the whole call and inside the transformer blocks alone, and the
-    most memory that a call needs (bytes, see `memory`).
+    """Seconds of each round, of the whole call and inside each transformer block, and the most
+    memory that a call needs (bytes, see `memory`).
     """
 
     seconds: tuple[float, ...]
-    in_blocks: tuple[float, ...]
+    by_block: tuple[tuple[float, ...], ...]
     peak_memory: int | None = None
 
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
+
+    @property
+    def in_blocks(self) -> float:
+        """The sum of the blocks' medians. What disturbs a call for a moment hits another block in
+        every round, so this is far steadier than the median of whole calls.
+        """
+        return sum(statistics.median(rounds) for rounds in zip(*self.by_block))
 
     @property
     def spread(self) -> float:
@@ -68,6 +75,8 @@ def measure(
     variants: Mapping[str, Variant],
     rounds: int,
     progress: Callable[[], None] = lambda: None,
+    *,
+    watch_memory: bool = True,
 ) -> dict[str, Timing]:
     """Time one call of the U-Net under each variant, `rounds` times in turn, after a warm-up.
 
@@ -76,23 +85,24 @@ def measure(
     """
     names = list(variants)
     order = random.Random(0)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    times: dict[str, list[tuple[float, tuple[float, ...]]]] = {name: [] for name in names}
     memory: dict[str, int | None] = {}
     for turn in range(rounds + 1):
         for name in order.sample(names, len(names)):
             with variants[name](unet):
                 if turn:
                     times[name].append(_timed(unet, inputs))
-                else:
-                    # the round that warms up: to watch the memory of a CPU costs time
+                elif watch_memory:  # which takes time on a CPU
                     device = inputs[0][0].device
                     memory[name] = peak_memory(device, lambda: _timed(unet, inputs))
+                else:
+                    _timed(unet, inputs)
             progress()
-    return {name: Timing(*zip(*times[name]), memory[name]) for name in names}
+    return {name: Timing(*zip(*times[name]), memory.get(name)) for name in names}
 
 
-def _timed(unet: nn.Module, inputs: tuple[tuple, dict]) -> tuple[float, float]:
-    """Seconds of one call, in all and inside the transformer blocks.
+def _timed(unet: nn.Module, inputs: tuple[tuple, dict]) -> tuple[float, tuple[float, ...]]:
+    """Seconds of one call, in all and inside each transformer block.
 
     All else in the U-Net is the same under every variant, and only adds the machine's unrest.
     """
@@ -119,7 +129,7 @@ def _timed(unet: nn.Module, inputs: tuple[tuple, dict]) -> tuple[float, float]:
     finally:
         for handle in handles:
             handle.remove()
-    return seconds, sum(clock.between(begin, end) for begin, end in marks)
+    return seconds, tuple(clock.between(begin, end) for begin, end in marks)
 
 
 class Clock:
@@ -149,7 +159,7 @@ class Clock:
 def rows(timings: Mapping[str, Timing]) -> list[Row]:
     """The table: needs the variants `NONE` and `FLOOR`."""
     none, floor = timings[NONE].median, timings[FLOOR].median
-    inside = {name: statistics.median(timing.in_blocks) for name, timing in timings.items()}
+    inside = {name: timing.in_blocks for name, timing in timings.items()}
     removable = inside[NONE] - inside[FLOOR]
     return [
         Row(
