@@ -12,7 +12,8 @@ def peak_memory(device: torch.device, call: Callable[[], object]) -> int | None:
 
     On CUDA what torch has allocated. On a CPU torch's own MemTracker adds up the tensors that live
     at a time, which is exact and the same every time, but does not see what an operation needs
-    within itself. None where this torch has no tracker (before 2.6) or the device is another.
+    within itself, and refuses modules whose parameters cannot be trained. None where this torch
+    has no tracker (before 2.6) or the device is another.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -37,7 +37,7 @@ FAMILIES = {
 def make_unet(family: str, device: torch.device, dtype: torch.dtype) -> UNetModel:
     """A U-Net of a family with random weights, in inference mode.
 
-    Its parameters could be trained: torch's MemTracker refuses others.
+    Its parameters could be trained, as `peak_memory` needs.
     """
     with torch.device("meta"):
         unet = UNetModel(

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--begin-from", type=Path, help="a checkpoint whose weights to train on")
     args = parser.parse_args(argv)
     if len(args.batch) == 1:
-        args.batch *= len(args.size)
+        args.batch = args.batch * len(args.size)
     if len(args.batch) != len(args.size):
         parser.error(f"--batch: give one or {len(args.size)}, as --size; got {len(args.batch)}")
     args.work.mkdir(parents=True, exist_ok=True)
