@@ -1,7 +1,11 @@
 """The benchmark compares what it says: its textbook forms compute what ours compute."""
 
+import copy
 import importlib.util
+import random
+import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,10 +15,10 @@ from benchmarks.speed.__main__ import main as benchmark
 from benchmarks.speed.__main__ import variants
 from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.report import as_table
-from benchmarks.speed.timing import FLOOR, NONE, Timing, measure, rows
-from slothful import Moment, Settings
+from benchmarks.speed.timing import FLOOR, NONE, Timing, measure, part_by_part, rows
+from slothful import Moment, Settings, find_sites
 from slothful.methods import SLOTHFUL, SUBSAMPLING
-from tests.unets import make_unet, module_state, run
+from tests.unets import inputs, make_unet, module_state, run
 
 SIZE = dict(height=64, width=96)  # tokens; large enough for default tiles at two levels
 
@@ -69,19 +73,46 @@ def test_the_floor_keeps_the_queries_projections(unet):
 
 
 def test_the_share_is_of_the_time_between_no_patch_and_the_floor():
-    timings = {NONE: (4.0, 4.2, 3.9), FLOOR: (2.0, 2.0, 2.1), "x": (2.5, 2.4, 9.0)}
-    # two blocks in three rounds; what disturbs one block in one round does not count
-    blocks = {
-        NONE: ((1.0, 2.0), (9.0, 2.0), (1.0, 2.0)),
-        FLOOR: ((0.4, 0.6), (0.4, 0.6), (0.4, 0.6)),
-        "x": ((0.5, 0.7), (0.5, 8.0), (7.0, 0.7)),
+    # outside, in a block, outside, in three rounds; what disturbs one part of one does not count
+    timings = {
+        NONE: Timing(((1.0, 3.0, 0.5), (1.0, 9.0, 0.5), (7.0, 3.0, 0.5))),
+        FLOOR: Timing(((1.0, 1.0, 0.5),) * 3),
+        "x": Timing(((1.5, 1.2, 8.0), (1.5, 1.2, 0.5), (1.5, 6.0, 0.5)), peak_memory=3 * 2**20),
     }
-    table = {row.variant: row for row in rows({n: Timing(timings[n], blocks[n]) for n in timings})}
-    assert table["x"].speedup == pytest.approx(4.0 / 2.5)
-    assert table["x"].share == pytest.approx((4.0 - 2.5) / (4.0 - 2.0))
+    table = {row.variant: row for row in rows(timings)}
+    assert table["x"].speedup == pytest.approx(4.5 / 3.2)
+    assert table["x"].share == pytest.approx((4.5 - 3.2) / (4.5 - 2.5))
     assert table["x"].share_in_blocks == pytest.approx((3.0 - 1.2) / (3.0 - 1.0))
     assert (table[NONE].share, table[FLOOR].share) == (0, 1)
-    assert "| x | 2.5 |" in as_table(list(table.values()))
+    # whole calls took 10.7, 3.2 and 8 seconds
+    assert table["x"].spread == pytest.approx(((10.7 + 8) / 2 - (3.2 + 8) / 2) / 2 / 8)
+    assert table[FLOOR].spread == 0
+    line = next(line for line in as_table(list(table.values())).splitlines() if "| x |" in line)
+    assert line.startswith("| x | 3.2 |")
+    assert line.endswith("| 3 |")
+
+
+def test_calls_in_step_are_whole_and_each_part_is_its_own(unet):
+    pause = 0.05
+    slow, plain = copy.deepcopy(unet), copy.deepcopy(unet)
+    layers = [layer for site in find_sites(slow) for layer in site.layers]
+    layers[1].attn1.register_forward_pre_hook(lambda *_: time.sleep(pause))
+    answers = {}
+    for name, own in {"slow": slow, "plain": plain}.items():
+        own.register_forward_hook(
+            lambda module, args, output, name=name: answers.setdefault(name, output)
+        )
+    states = [(own, module_state(own)) for own in (slow, plain)]
+    latent, timesteps, keywords = inputs(unet, batch=1)
+    call = ((latent, timesteps), keywords)
+    with torch.inference_mode():
+        found = dict(part_by_part({"slow": slow, "plain": plain}, call, random.Random(0)))
+    parts = {name: np.array(seconds) for name, seconds in found.items()}
+    assert len(parts["slow"]) == len(parts["plain"]) == 2 * len(layers) + 1
+    assert (parts["slow"] - parts["plain"]).argmax() == 3  # the second block
+    assert parts["slow"][3] > pause
+    assert torch.equal(answers["slow"], answers["plain"])
+    assert all(module_state(own) == before for own, before in states)
 
 
 def test_what_settings_allow_is_what_they_remove_of_the_arithmetic(unet):
@@ -119,12 +150,12 @@ def test_wrong_input_is_told_in_one_line(options, told, capsys):
 def test_a_full_size_layout_is_measured_with_its_memory():
     unet = models.make_unet("narrow", torch.device("cpu"), torch.float32)
     moment = Moment(600.0, 0.4)
-    inputs = models.make_inputs(unet, 64, 64, 1, moment.timestep)
+    call = models.make_inputs(unet, 64, 64, 1, moment.timestep)
     chosen = variants(Settings(), moment, [SLOTHFUL])
-    timings = measure(unet, inputs, {name: chosen[name] for name in (NONE, FLOOR, SLOTHFUL)}, 1)
+    timings = measure(unet, call, {name: chosen[name] for name in (NONE, FLOOR, SLOTHFUL)}, 1)
     tracks = importlib.util.find_spec("torch.distributed._tools.mem_tracker") is not None
     for timing in timings.values():
-        assert 0 < timing.in_blocks < timing.median
+        assert 0 < timing.in_blocks < timing.seconds
         assert (timing.peak_memory is not None) == tracks
-    without = measure(unet, inputs, {NONE: chosen[NONE]}, 1, watch_memory=False)
+    without = measure(unet, call, {NONE: chosen[NONE]}, 1, watch_memory=False)
     assert without[NONE].peak_memory is None

@@ -1,54 +1,65 @@
-"""Timing of variants side by side: interleaved rounds, medians and spread, peak memory."""
+"""Timing of variants side by side: part by part in turn, medians and spread, peak memory."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
+from greenlet import getcurrent, greenlet
 from torch import nn
 
 from benchmarks.speed.memory import peak_memory
 from slothful import find_sites
 
 Variant = Callable[[nn.Module], contextlib.AbstractContextManager]
+Parts = tuple[float, ...]
+"""Seconds of the parts of one call, alternately outside and inside a transformer block."""
+Inputs = tuple[tuple, dict]
+"""Arguments of one call: (positional, by keyword)."""
 
 NONE, FLOOR = "no patch", "floor"
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of each round, of the whole call and inside each transformer block, and the most
-    memory that a call needs (bytes, see `memory`).
+    """The parts of each round's call, and the most memory that a call needs (bytes, see `memory`).
+
+    What disturbs a call for a moment hits another part in every round, so sums of the parts'
+    medians are far steadier than medians of whole calls.
     """
 
-    seconds: tuple[float, ...]
-    by_block: tuple[tuple[float, ...], ...]
+    rounds: tuple[Parts, ...]
     peak_memory: int | None = None
 
     @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
+    def seconds(self) -> float:
+        """Of a call: the sum of its parts' medians."""
+        return sum(self._medians())
 
     @property
     def in_blocks(self) -> float:
-        """The sum of the blocks' medians. What disturbs a call for a moment hits another block in
-        every round, so this is far steadier than the median of whole calls.
+        """The same, of the parts inside transformer blocks. All else is the same under every
+        variant, and only adds the machine's unrest.
         """
-        return sum(statistics.median(rounds) for rounds in zip(*self.by_block))
+        return sum(self._medians()[1::2])
 
     @property
     def spread(self) -> float:
-        """Half the range between the quartiles, relative to the median."""
-        if len(self.seconds) < 2:
+        """Half the range between the quartiles of whole calls, relative to their median."""
+        whole = [sum(parts) for parts in self.rounds]
+        if len(whole) < 2:
             return 0.0
-        first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
-        return (third - first) / 2 / self.median
+        first, middle, third = statistics.quantiles(whole, n=4, method="inclusive")
+        return (third - first) / 2 / middle
+
+    def _medians(self) -> list[float]:
+        return [statistics.median(part) for part in zip(*self.rounds, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,104 +82,122 @@ class Row:
 @torch.inference_mode()
 def measure(
     unet: nn.Module,
-    inputs: tuple[tuple, dict],
+    inputs: Inputs,
     variants: Mapping[str, Variant],
     rounds: int,
     progress: Callable[[], None] = lambda: None,
     *,
     watch_memory: bool = True,
 ) -> dict[str, Timing]:
-    """Time one call of the U-Net under each variant, `rounds` times in turn, after a warm-up.
+    """Time one call of the U-Net under each variant, `rounds` times, after a warm-up.
 
-    The variants take turns in an order that changes from round to round, so that neither a machine
-    that is slower for a while nor the memory that another variant leaves behind favours one.
+    Each variant has a U-Net of its own, all with the same weights. On a CPU they run in step: every
+    part of a call is done under all variants before the next, in an order that changes, so that a
+    machine that slows down for some seconds favours none. A GPU works behind the host's back and
+    idles between parts, so there whole calls take turns.
     """
-    names = list(variants)
     order = random.Random(0)
-    times: dict[str, list[tuple[float, tuple[float, ...]]]] = {name: [] for name in names}
+    device = inputs[0][0].device
+    found: dict[str, list[Parts]] = {name: [] for name in variants}
     memory: dict[str, int | None] = {}
-    for turn in range(rounds + 1):
-        for name in order.sample(names, len(names)):
-            with variants[name](unet):
-                if turn:
-                    times[name].append(_timed(unet, inputs))
-                elif watch_memory:  # which takes time on a CPU
-                    device = inputs[0][0].device
-                    memory[name] = peak_memory(device, lambda: _timed(unet, inputs))
-                else:
-                    _timed(unet, inputs)
+    with contextlib.ExitStack() as patches:
+        unets = {name: _with_the_same_weights(unet) for name in variants}
+        for name, own in unets.items():
+            patches.enter_context(variants[name](own))
+            if watch_memory:  # which takes time on a CPU
+                memory[name] = peak_memory(device, lambda own=own: _call(own, inputs))
+            else:
+                _call(own, inputs)
             progress()
-    return {name: Timing(*zip(*times[name]), memory.get(name)) for name in names}
+        take_turns = call_by_call if device.type == "cuda" else part_by_part
+        for _ in range(rounds):
+            for name, parts in take_turns(unets, inputs, order):
+                found[name].append(parts)
+                progress()
+    return {name: Timing(tuple(found[name]), memory.get(name)) for name in variants}
 
 
-def _timed(unet: nn.Module, inputs: tuple[tuple, dict]) -> tuple[float, tuple[float, ...]]:
-    """Seconds of one call, in all and inside each transformer block.
+def part_by_part(
+    unets: Mapping[str, nn.Module], inputs: Inputs, order: random.Random
+) -> Iterator[tuple[str, Parts]]:
+    """One call of each, in step; for work that is done when the host goes on."""
+    here = getcurrent()
 
-    All else in the U-Net is the same under every variant, and only adds the machine's unrest.
-    """
+    def run(own: nn.Module) -> None:
+        with _at_bounds(own, here.switch):
+            _call(own, inputs)
+
+    runs = {name: greenlet(run) for name in unets}
+    parts: dict[str, list[float]] = {name: [] for name in unets}
+    while runs:
+        for name in order.sample(list(runs), len(runs)):
+            begin = time.perf_counter()
+            runs[name].switch(unets[name])  # to the next bound; what it is given counts once
+            parts[name].append(time.perf_counter() - begin)
+            if runs[name].dead:
+                del runs[name]
+                yield name, tuple(parts[name])
+
+
+def call_by_call(
+    unets: Mapping[str, nn.Module], inputs: Inputs, order: random.Random
+) -> Iterator[tuple[str, Parts]]:
+    """One call of each, one after the other, timed by a GPU itself."""
+    for name in order.sample(list(unets), len(unets)):
+        marks: list[torch.cuda.Event] = []
+
+        def mark(marks: list[torch.cuda.Event] = marks) -> None:
+            marks.append(torch.cuda.Event(enable_timing=True))
+            marks[-1].record()
+
+        torch.cuda.synchronize()
+        mark()
+        with _at_bounds(unets[name], mark):
+            _call(unets[name], inputs)
+        mark()
+        torch.cuda.synchronize()
+        yield name, tuple(a.elapsed_time(b) / 1000 for a, b in zip(marks, marks[1:]))
+
+
+def _with_the_same_weights(unet: nn.Module) -> nn.Module:
+    return copy.deepcopy(unet, {id(weight): weight for weight in unet.parameters()})
+
+
+def _call(unet: nn.Module, inputs: Inputs) -> None:
     arguments, keywords = inputs
-    clock = Clock(arguments[0].device)
-    marks: list[tuple[Any, Any]] = []
-    began: list[Any] = []
-    handles = []
-    for layer in (layer for site in find_sites(unet) for layer in site.layers):
-        # around the hooks and replacements of the variant, which are there already
-        begin = layer.register_forward_pre_hook(
-            lambda module, args: began.append(clock.mark()), prepend=True
-        )
-        end = layer.register_forward_hook(
-            lambda module, args, output: marks.append((began.pop(), clock.mark()))
-        )
-        handles += [begin, end]
+    unet(*arguments, **keywords)
+
+
+@contextlib.contextmanager
+def _at_bounds(unet: nn.Module, act: Callable[[], object]) -> Iterator[None]:
+    """Within, `act` is called before and after every transformer block, and before and after the
+    hooks and replacements of the variant, which are there already.
+    """
+
+    def hook(*_: object) -> None:
+        act()
+
+    layers: Sequence[nn.Module] = [layer for site in find_sites(unet) for layer in site.layers]
+    handles = [layer.register_forward_pre_hook(hook, prepend=True) for layer in layers]
+    handles += [layer.register_forward_hook(hook) for layer in layers]
     try:
-        clock.wait()
-        first = time.perf_counter()
-        unet(*arguments, **keywords)
-        clock.wait()
-        seconds = time.perf_counter() - first
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    return seconds, tuple(clock.between(begin, end) for begin, end in marks)
-
-
-class Clock:
-    """Marks in the work of a device, and the seconds between two of them."""
-
-    def __init__(self, device: torch.device):
-        self._on_gpu = device.type == "cuda"
-
-    def mark(self) -> Any:
-        """Now, in the order of the device's work; does not wait for it."""
-        if not self._on_gpu:
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def wait(self) -> None:
-        """Until the device has done all its work."""
-        if self._on_gpu:
-            torch.cuda.synchronize()
-
-    def between(self, begin: Any, end: Any) -> float:
-        """Seconds; call after `wait`."""
-        return begin.elapsed_time(end) / 1000 if self._on_gpu else end - begin
 
 
 def rows(timings: Mapping[str, Timing]) -> list[Row]:
     """The table: needs the variants `NONE` and `FLOOR`."""
-    none, floor = timings[NONE].median, timings[FLOOR].median
-    inside = {name: timing.in_blocks for name, timing in timings.items()}
-    removable = inside[NONE] - inside[FLOOR]
+    none, floor = timings[NONE], timings[FLOOR]
     return [
         Row(
             name,
-            timing.median,
+            timing.seconds,
             timing.spread,
-            none / timing.median,
-            (none - timing.median) / (none - floor),
-            (inside[NONE] - inside[name]) / removable,
+            none.seconds / timing.seconds,
+            (none.seconds - timing.seconds) / (none.seconds - floor.seconds),
+            (none.in_blocks - timing.in_blocks) / (none.in_blocks - floor.in_blocks),
             timing.peak_memory,
         )
         for name, timing in timings.items()
