@@ -66,15 +66,48 @@ def test_a_stage_that_was_stopped_goes_on_where_it_was(tmp_path, capsys):
     assert torch.load(tmp_path / "text.pt")["step"] == 3
 
 
-def test_the_unet_stage_gives_the_same_weights_each_time(tmp_path):
-    def trained(folder):
-        folder.mkdir(exist_ok=True)
-        model = build(CONFIG)
-        train_unet(model, folder, sizes=[64], batches=[2], until=2, rate=1e-3)
-        return torch.load(folder / "unet-64.pt")["average"]
+def test_the_unet_stage_depends_on_its_seed_only(tmp_path):
+    def trained(name, seed):
+        (tmp_path / name).mkdir()
+        model, options = build(CONFIG), dict(sizes=[64], batches=[2], until=2, rate=1e-3)
+        train_unet(model, tmp_path / name, seed=seed, **options)
+        average = torch.load(tmp_path / name / "unet-64.pt")["average"]
+        return torch.cat([weight.flatten() for weight in average.values()])
 
-    first, second = trained(tmp_path), trained(tmp_path.joinpath("again"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    first, again, other = trained("first", 0), trained("again", 0), trained("other", 1)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_rate_rises_holds_and_falls():
+    optimizer = loop.make_optimizer(torch.nn.Linear(1, 1))
+
+    def rates(hold, start=0):
+        steps = loop.steps(start, 300, optimizer, 0.5, hold)
+        return {step: optimizer.param_groups[0]["lr"] for step in steps}
+
+    held = rates(2 / 3)
+    assert held[25] == pytest.approx(0.25)
+    assert {held[step] for step in range(51, 194)} == {0.5}
+    assert held[250] == pytest.approx(0.5 * (0.02 + 0.98 * 0.5))
+    falling = rates(0)
+    assert falling[150] == pytest.approx(0.5 * (0.02 + 0.98 * 0.5))
+    assert all(falling[step] > falling[step + 1] for step in range(60, 300))
+    assert rates(0, start=200) == {step: falling[step] for step in range(201, 301)}
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--hold", "1"], "--hold must be in [0, 1), got 1"),
+        (["--seed", "-1"], "--seed must be 0 or more, got -1"),
+    ],
+)
+def test_a_stage_refuses_options_out_of_range(option, told, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train(["unet", "--work", str(tmp_path / "work"), "--steps", "1", *option])
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()
 
 
 def test_sizes_are_trained_in_turn_and_watched_apart(tmp_path):

@@ -12,6 +12,9 @@ from torch import nn
 
 from standalone.model.scenes import Scene, draw
 
+HOLD = 2 / 3
+"""Part of a stage in which the learning rate stays before it falls."""
+
 
 class Progress:
     """Prints the mean of the losses since the last line, and the pace.
@@ -39,10 +42,16 @@ class Progress:
         self._losses, self._since = [], time.monotonic()
 
 
-def steps(start: int, end: int, optimizer: torch.optim.Optimizer, rate: float) -> Iterator[int]:
-    """Count from start + 1 to end; the rate rises for 50 steps and falls over the last third."""
+def steps(
+    start: int, end: int, optimizer: torch.optim.Optimizer, rate: float, hold: float = HOLD
+) -> Iterator[int]:
+    """Count from start + 1 to end; the rate rises for 50 steps and falls after `hold` of them all.
+
+    `hold` lies in [0, 1); at 0 the rate falls from the start, for a stage that goes on from weights
+    whose rate had fallen already.
+    """
     for step in range(start + 1, end + 1):
-        rising, falling = step / 50, 3 * (end - step) / end
+        rising, falling = step / 50, (end - step) / end / (1 - hold)
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, rising, 0.02 + 0.98 * falling)
         yield step

@@ -22,6 +22,7 @@ import torch
 
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import CheckpointError, build, load
+from standalone.model import loop
 from standalone.model.autoencoder_stage import train_autoencoder
 from standalone.model.text_stage import train_text
 from standalone.model.unet_stage import train_unet
@@ -42,12 +43,20 @@ def main(argv: list[str] | None = None) -> int:
         "--size", type=int, nargs="+", default=[128], help="sides of the pictures, in pixels"
     )
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument(
+        "--hold", type=float, default=loop.HOLD, help="part of the U-Net's steps at the peak rate"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the U-Net's pictures and noise")
     parser.add_argument("--begin-from", type=Path, help="a checkpoint whose weights to train on")
     args = parser.parse_args(argv)
     if len(args.batch) == 1:
         args.batch = args.batch * len(args.size)
     if len(args.batch) != len(args.size):
         parser.error(f"--batch: give one or {len(args.size)}, as --size; got {len(args.batch)}")
+    if not 0 <= args.hold < 1:
+        parser.error(f"--hold must be in [0, 1), got {args.hold:g}")
+    if args.seed < 0:
+        parser.error(f"--seed must be 0 or more, got {args.seed}")
     args.work.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -64,7 +73,15 @@ def main(argv: list[str] | None = None) -> int:
         elif args.stage == "autoencoder":
             train_autoencoder(model, args.work, begun=args.begin_from is not None, **shared)
         else:
-            train_unet(model, args.work, sizes=args.size, batches=args.batch, **shared)
+            train_unet(
+                model,
+                args.work,
+                sizes=args.size,
+                batches=args.batch,
+                hold=args.hold,
+                seed=args.seed,
+                **shared,
+            )
     return 0
 
 

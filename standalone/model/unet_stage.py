@@ -39,11 +39,14 @@ def train_unet(
     batches: Sequence[int],
     until: int,
     rate: float,
+    hold: float = loop.HOLD,
+    seed: int = 0,
 ) -> None:
     """Train until that many steps, which take the sizes in turn, each with its batch.
 
-    `sizes`: sides of the pictures in pixels; `batches`: as many. Begins from the state of the next
-    smaller pictures. The state, with an exponential average of the weights, lies in
+    `sizes`: sides of the pictures in pixels; `batches`: as many; `rate` and `hold` as in
+    `loop.steps`; `seed`: another draws other pictures, captions and noise. Begins from the state of
+    the next smaller pictures. The state, with an exponential average of the weights, lies in
     `work`/unet-SIZE.pt for the largest size.
     """
     trained = trained_modules(model)
@@ -56,9 +59,9 @@ def train_unet(
     start = loop.resume(path, optimizer, trained=trained, average=average)
     turns = list(zip(sizes, batches, strict=True))
     progress = loop.Progress(f"unet {_in_words(sizes)} px", work)
-    for step in loop.steps(start, until, optimizer, rate):
+    for step in loop.steps(start, until, optimizer, rate, hold):
         size, batch = turns[step % len(turns)]
-        loss = _loss(model, size, batch, seed=(size, step), device=device)
+        loss = _loss(model, size, batch, seed=(size, step, seed), device=device)
         loop.descend(loss, optimizer, trained)
         loop.update_average(average, trained, step)
         progress.add(loss)
