@@ -1,4 +1,4 @@
-"""Real, small U-Nets for the tests: the SD1, SD2 and SDXL layouts, with random weights."""
+"""What the tests share: small U-Nets with random weights of each layout, the hosts, their pages."""
 
 import sys
 from pathlib import Path
@@ -15,8 +15,9 @@ from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, load
 from standalone.model.install_into_webui import install
 from standalone.runner import load_script_class
+from tests.browser import opened
 from tests.unets import make_unet
-from tests.webui import Webui
+from tests.webui import NEEDS_WEBUI, Webui
 from tests.webui_models import install_extra_networks, install_families
 
 # how long an example takes says nothing about what it shows
@@ -73,6 +74,27 @@ def embedded(tmp_path_factory):
     with Server(make_app(models, folder / "pictures")) as server:
         server.folder = folder
         yield server
+
+
+@pytest.fixture(params=["embedded", pytest.param("webui", marks=NEEDS_WEBUI)])
+def host(request):
+    """The server of each host in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def page(host):
+    with opened(host.port) as page:
+        yield page
+
+
+@pytest.fixture
+def panel(page):
+    """The accordion's panel, unfolded, with the server's answer drawn."""
+    page.open_groups()
+    panel = page.control("drawings")
+    page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
+    return panel
 
 
 @pytest.fixture(scope="session")

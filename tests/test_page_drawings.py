@@ -1,0 +1,146 @@
+"""The drawings of the page, in a headless Chromium: schedules, map, tiles, arithmetic, notes.
+
+On the embedded host's page, and with WEBUI_DIR on the real webui's too.
+"""
+
+import re
+
+import pytest
+
+from slothful import Moment, Settings
+from slothful.plan import site_strength
+from tests.browser import NEEDS_CHROMIUM
+from tests.test_formulas import Site
+
+pytestmark = NEEDS_CHROMIUM
+
+
+def curve(panel, side, index=0):
+    """The points of a drawn curve as (time, strength), read off its pixels and the scale."""
+    path = panel.locator(f"path.slothful-curve.slothful-{side}").nth(index)
+    points = re.findall(r"([\d.]+),([\d.]+)", path.get_attribute("d"))
+    field = panel.locator("rect.slothful-field").nth(index)
+    x, y, width, height = (float(field.get_attribute(n)) for n in ("x", "y", "width", "height"))
+    top = max(float(t) for t in panel.locator("svg text").all_text_contents() if t.isdigit())
+    return [((float(a) - x) / width, (y + height - float(b)) / height * top) for a, b in points]
+
+
+def test_the_curves_are_the_cores_strength(page, panel):
+    settings = Settings.from_mapping({"peak_time": 0.7, "time_decay": 3, "in_slothful": 20})
+    for name, value in settings.changed().items():
+        page.type_number(name, str(value))
+    page.wait_until(lambda: abs(max(s for _, s in curve(panel, "in")) - 20) < 0.5)
+    for side, name in (("in", "IN01"), ("out", "OUT11")):
+        for time, strength in curve(panel, side):
+            expected = site_strength(settings, Moment(0, time), Site(name, 1))
+            assert strength == pytest.approx(expected, abs=0.5)  # half a pixel is 0.2
+
+
+def test_the_curve_follows_a_dragged_slider_and_a_dragged_peak_its_slider(page, panel):
+    before = curve(panel, "in")
+    page.drag_slider("peak_time", 0.4, 0.9)
+    moved = page.value("peak_time")
+    assert moved > 0.7
+    page.wait_until(lambda: curve(panel, "in") != before)
+    highest = max(curve(panel, "in"), key=lambda point: point[1])[0]
+    assert highest == pytest.approx(moved, abs=0.02)
+    # and the other way: the knob moves the slider
+    panel.scroll_into_view_if_needed()
+    knob = panel.locator(".slothful-knob").bounding_box()
+    field = panel.locator("rect.slothful-field").bounding_box()
+    middle = knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2
+    page.drag(*middle, field["x"] + 0.2 * field["width"])
+    page.wait_until(lambda: page.value("peak_time") == 0.2)
+
+
+def test_the_peak_moves_by_keys_and_says_where_it_is(page, panel):
+    peak = panel.locator(".slothful-peak")
+    peak.focus()
+    for key, expected in (("ArrowRight", 0.45), ("ArrowDown", 0.4), ("End", 1), ("Home", 0)):
+        peak.press(key)
+        page.wait_until(lambda expected=expected: page.value("peak_time") == expected)
+        page.wait_until(
+            lambda expected=expected: float(peak.get_attribute("aria-valuenow")) == expected
+        )
+    assert peak.get_attribute("aria-label") == "Peak time"
+
+
+def test_steps_and_both_passes_are_drawn(page, panel):
+    dots = panel.locator(".slothful-dot.slothful-in")
+    steps = int(page.page.locator("#txt2img_steps input[type=number]").input_value())
+    page.wait_until(lambda: dots.count() == steps)
+    assert panel.locator(".slothful-start").count() == 0
+    page.page.locator("#txt2img_hr-visible-checkbox").check()
+    page.wait_until(lambda: dots.count() == 2 * steps)
+    assert panel.locator("rect.slothful-field").count() == 2
+    # the second one begins inside the axis of the noise level, and at the start of the pass' own
+    assert panel.locator(".slothful-start").count() == 1
+    assert panel.locator("tbody tr").count() == 2
+    page.choose("time_axis", "pass progress")
+    page.wait_until(lambda: panel.locator(".slothful-start").count() == 0)
+
+
+def test_the_start_of_img2img_is_marked(page):
+    page.go_to("img2img")
+    page.tab = "img2img"
+    page.open_groups()
+    panel = page.control("drawings")
+    page.wait_until(lambda: panel.locator(".slothful-start").count() == 1)
+
+
+def test_the_map_shows_the_moment_and_edits_weights(page, panel):
+    cell = panel.get_by_role("button", name=re.compile("^IN01: "))
+    page.wait_until(lambda: float(cell.locator("b").inner_text()) > 4)
+    scrub = panel.get_by_role("slider", name="Moment")
+    scrub.focus()
+    scrub.press("End")
+    page.wait_until(lambda: "left alone" in cell.get_attribute("aria-label")
+                    or float(cell.locator("b").inner_text()) < 4)  # fmt: skip
+    assert re.match(r"base, step (\d+) of \1, noise", scrub.get_attribute("aria-valuetext"))
+    cell.click()
+    weight = panel.get_by_role("slider", name="Block weight")
+    weight.press("Home")
+    page.wait_until(lambda: page.value("IN01") == 0)
+    page.wait_until(lambda: "weight 0" in cell.get_attribute("aria-label"))
+    weight.press("Escape")
+    assert weight.is_hidden()
+    assert cell.evaluate("cell => cell === document.activeElement")
+
+
+def test_tiles_are_drawn_with_their_shift(page, panel):
+    page.set_size(512, 256)
+    page.choose("method", "Near-sighted Tile")
+    tiles = panel.locator(".slothful-tiles")
+    lines = tiles.locator("path.slothful-windows")
+    page.wait_until(lambda: "1x2 tiles on 32x64 tokens" in tiles.inner_text())
+    assert lines.get_attribute("d") == "M32 0V32"
+    page.open_group("Tiles")
+    page.choose("tile_shift", "alternating")
+    page.wait_until(lambda: "tiles on 32x64" in tiles.inner_text()
+                    and lines.get_attribute("d") == "M16 0V32M48 0V32")  # fmt: skip
+    scrub = panel.get_by_role("slider", name="Moment")
+    scrub.focus()
+    scrub.press("ArrowRight")
+    page.wait_until(lambda: lines.get_attribute("d") == "M32 0V32")
+
+
+def test_arithmetic_left_and_the_warning_of_few_keys(page, panel):
+    page.set_size(256, 256)
+    page.wait_until(lambda: "base 256x256" in panel.locator("svg").first.text_content())
+    share = lambda: int(panel.locator("tbody td").first.inner_text().split()[0])  # noqa: E731
+    page.wait_until(lambda: 0 < share() < 100)
+    weak = share()
+    page.type_number("in_slothful", "12")
+    page.type_number("out_slothful", "12")
+    page.wait_until(lambda: share() < weak)
+    assert panel.locator(".slothful-notes").is_hidden()
+    page.type_number("in_slothful", "50")
+    page.type_number("out_slothful", "50")
+    page.wait_until(lambda: "Few keys:" in panel.inner_text())
+
+
+def test_a_value_out_of_range_is_named(page, panel):
+    page.control("peak_time").locator("input[type=number]").fill("7")
+    page.wait_until(lambda: "peak_time must be between 0 and 1, got 7" in panel.inner_text())
+    page.control("preset_reset").click()
+    page.wait_until(lambda: "must be" not in panel.inner_text())
