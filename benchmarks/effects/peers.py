@@ -47,7 +47,7 @@ PEERS: dict[str, Peer] = {
     "tomesd 0.25": functools.partial(merged_tokens, ratio=0.25),
     "tomesd 0.5": merged_tokens,
     "tomesd 0.75": functools.partial(merged_tokens, ratio=0.75),
-    "tile only 20": functools.partial(plain_tiles, tile_size=20, max_depth=1),
+    "tile only 32": functools.partial(plain_tiles, tile_size=32, max_depth=1),
     "tile only 16": functools.partial(plain_tiles, tile_size=16, max_depth=1),
     "tile only 8": functools.partial(plain_tiles, tile_size=8, max_depth=1),
     "downsampled keys 2": functools.partial(downsampled_keys, max_depth=1),

@@ -22,8 +22,8 @@ from slothful_webui.presets import SHIPPED, PresetFolders
 
 OFF = "off"
 TASKS = ("txt2img", "img2img", "hires")
-REDUCED_SIZE, TILED_SIZE = 256, 320
-"""Pixels: 32 x 32 tokens, which the default tiles cover, and 40 x 40, which they do not."""
+REDUCED_SIZE, TILED_SIZE = 256, 512
+"""Pixels: 32 x 32 tokens, which one default tile covers, and 64 x 64, as SD1 has for 512 pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ def claims() -> Iterator[Variant]:
     for shift in ("alternating", "random"):
         settings = {**TILES, "global_ratio": 0.0, "tile_shift": shift}
         yield _claim(f"tiles 16, global 0, {shift} shift", settings, size=TILED_SIZE)
-    # 24 does not divide the grid of 40: ours takes two windows of 20 a side, not 24 and 16
+    # 24 does not divide the grid of 64: ours takes three windows a side, none of them over it
     settings = dict(TILES, tile_size=24, global_ratio=0.0, tiling_max_depth=1)
     yield _claim("tiles 24, clamped", settings, size=TILED_SIZE)
     padded = "zero-padded tiles 24"
@@ -159,9 +159,9 @@ CONTEST_PEERS: dict[str, tuple[int, ...]] = {
     "tomesd 0.25": (REDUCED_SIZE,),
     "tomesd 0.5": (REDUCED_SIZE, TILED_SIZE),
     "tomesd 0.75": (REDUCED_SIZE,),
-    "tile only 20": (TILED_SIZE,),
-    "tile only 16": (REDUCED_SIZE,),
-    "tile only 8": (REDUCED_SIZE, TILED_SIZE),
+    "tile only 32": (TILED_SIZE,),
+    "tile only 16": (REDUCED_SIZE, TILED_SIZE),
+    "tile only 8": (REDUCED_SIZE,),
     "downsampled keys 2": (REDUCED_SIZE, TILED_SIZE),
     "downsampled keys 3": (REDUCED_SIZE,),
     "downsampled keys 2, two levels": (REDUCED_SIZE, TILED_SIZE),
