@@ -2,7 +2,8 @@
 
 One index picks the queries of all windows, one puts their answers back, one picks the tokens that
 are projected to keys and values, and one deals the projected tokens to the windows. A token that
-several windows see is thus projected once.
+several windows see is thus projected once. Windows that do not overlap need no index: they are a
+view of the grid, which is copied in long rows.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from slothful.plan import SitePlan
 from slothful.pooling import kept_index, reduce_tokens
 from slothful.tiling import Tiling
 
+_GRID, _WINDOWS = "b (y h x w) c", "(b y x) (h w) c"
+"""Windows that lie side by side: y by x of them, of h by w tokens each."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layout:
     """The index tensors of a plan, on one device, for W windows of T tokens with K keys each.
 
     `queries` (W*T,): the grid's tokens, window after window; `answers` (tokens,): for each token
-    of the grid its place among these. `halo` (W*H,): the tokens that pooled keys come from, window
-    after window, where these are more than the queries'. `sources` (M,): the grid's tokens that
-    are projected, None for all of them in order, or where pooling makes others. `keys` (W*K,): for
-    each key of each window its place among the projected tokens. None: nothing to move.
+    of the grid its place among these; both None where the windows lie side by side. `halo` (W*H,):
+    the tokens that pooled keys come from, window after window, where these are more than the
+    queries'. `sources` (M,): the grid's tokens that are projected, None for all of them in order,
+    or where pooling makes others. `keys` (W*K,): for each key of each window its place among the
+    projected tokens. None: nothing to move.
     """
 
     queries: torch.Tensor | None = None
@@ -43,7 +48,10 @@ def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
     if plan.tiling is None:
         return Layout(sources=None if plan.pools else kept_index(plan.reduction, device))
     windows = _window_indices(plan.grid, plan.tiling).to(device)
-    answers = _answer_indices(plan.grid, plan.tiling).to(device)
+    queries = answers = None
+    if not plan.tiling.side_by_side:
+        queries = windows.flatten()
+        answers = _answer_indices(plan.grid, plan.tiling).to(device)
     own, halo = windows, None
     if plan.key_tiling is not None:
         own = _window_indices(plan.grid, plan.key_tiling).to(device)
@@ -61,8 +69,8 @@ def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
     sources = None
     if not plan.pools:
         sources, keys = torch.unique(keys, return_inverse=True)
-        sources = sources if len(sources) < len(answers) else None
-    return Layout(windows.flatten(), answers, halo, sources, keys)
+        sources = sources if len(sources) < plan.tokens else None
+    return Layout(queries, answers, halo, sources, keys)
 
 
 def _window_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:
@@ -98,7 +106,16 @@ def _answer_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:
 
 def split_queries(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:
     """The tokens of every window: (batch, tokens, channels) -> (batch * W, T, channels)."""
-    return tokens if plan.tiling is None else _windows_of(tokens, layout.queries, plan)
+    if plan.tiling is None:
+        return tokens
+    if layout.queries is None:
+        return rearrange(tokens, f"{_GRID} -> {_WINDOWS}", **_window_shape(plan.tiling))
+    return _windows_of(tokens, layout.queries, plan)
+
+
+def _window_shape(tiling: Tiling) -> dict[str, int]:
+    rows, columns = tiling.rows, tiling.columns
+    return {"y": len(rows), "h": rows.size, "x": len(columns), "w": columns.size}
 
 
 def _windows_of(tokens: torch.Tensor, index: torch.Tensor, plan: SitePlan) -> torch.Tensor:
@@ -112,6 +129,8 @@ def join_answers(answers: torch.Tensor, layout: Layout, plan: SitePlan) -> torch
     """
     if plan.tiling is None:
         return answers
+    if layout.answers is None:
+        return rearrange(answers, f"{_WINDOWS} -> {_GRID}", **_window_shape(plan.tiling))
     joined = rearrange(answers, "(b w) t c -> b (w t) c", w=len(plan.tiling))
     return joined.index_select(1, layout.answers)
 

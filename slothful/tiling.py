@@ -73,6 +73,11 @@ class Tiling:
         """The number of tokens in one window."""
         return self.rows.size * self.columns.size
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether no window overlaps another."""
+        return self.tokens * len(self) == self.rows.length * self.columns.length
+
     def with_halo(self, halo: int) -> Tiling:
         """The windows grown by `halo` tokens on every side, clamped inside the grid."""
         return Tiling(with_halo(self.rows, halo), with_halo(self.columns, halo))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from slothful import Moment, Settings, plan_site
 from slothful.layout import deal_keys, join_answers, key_sources, plan_layout, split_queries
+from slothful.plan import SitePlan
 from slothful.sites import Site
 from slothful.tiling import axis_windows, plan_tiling, with_halo
 
@@ -46,7 +47,23 @@ def test_every_query_is_answered_once(height, width, tile_size, shift, step):
     queries = split_queries(tokens, layout, plan)
     assert queries.shape == (2 * len(plan.tiling), plan.tiling.tokens, 1)
     assert torch.equal(join_answers(queries, layout, plan), tokens)
-    assert len(layout.answers.unique()) == height * width
+    places = torch.arange(queries.numel()).reshape(queries.shape)
+    assert len(join_answers(places, layout, plan).unique()) == tokens.numel()
+
+
+def test_windows_side_by_side_are_moved_as_by_index():
+    """Keys are dealt by index: without any reduction a window's keys are its queries."""
+    tiling = plan_tiling(32, 48, 16)
+    assert tiling.side_by_side
+    assert not plan_tiling(34, 48, 16).side_by_side
+    plan = SitePlan((32, 48), 1.0, tiling=tiling)
+    layout = plan_layout(plan, CPU)
+    assert layout.queries is layout.answers is None
+    tokens = torch.randn(2, 32 * 48, 3, generator=torch.Generator().manual_seed(0))
+    sources, _ = key_sources(tokens, tokens, layout, plan)
+    queries = split_queries(tokens, layout, plan)
+    assert torch.equal(queries, deal_keys(sources, layout, plan))
+    assert torch.equal(join_answers(queries, layout, plan), tokens)
 
 
 def test_one_tile_is_no_tiling():
