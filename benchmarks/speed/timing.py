@@ -8,7 +8,7 @@ import dataclasses
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from greenlet import getcurrent, greenlet
@@ -177,7 +177,7 @@ def _at_bounds(unet: nn.Module, act: Callable[[], object]) -> Iterator[None]:
     def hook(*_: object) -> None:
         act()
 
-    layers: Sequence[nn.Module] = [layer for site in find_sites(unet) for layer in site.layers]
+    layers = [layer for site in find_sites(unet) for layer in site.layers]
     handles = [layer.register_forward_pre_hook(hook, prepend=True) for layer in layers]
     handles += [layer.register_forward_hook(hook) for layer in layers]
     try:
