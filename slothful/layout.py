@@ -12,8 +12,9 @@ import dataclasses
 import functools
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 
+from slothful.outside import outside_cells
 from slothful.plan import SitePlan
 from slothful.pooling import kept_index, reduce_tokens
 from slothful.tiling import Tiling
@@ -56,21 +57,25 @@ def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
     if plan.key_tiling is not None:
         own = _window_indices(plan.grid, plan.key_tiling).to(device)
         halo = own.flatten() if plan.pools else None
-    shared = plan.global_reduction
     if plan.pools:
-        # pooled tokens lie in a row: window 0, window 1, ..., shared
+        # pooled tokens lie in a row: window 0, window 1, ..., the whole grid's
         count = own.shape[1] if plan.reduction is None else len(plan.reduction)
-        local = torch.arange(len(windows) * count, device=device).reshape(-1, count)
-        common = local.numel() + torch.arange(len(shared) if shared else 0, device=device)
+        keys = torch.arange(len(windows) * count, device=device).reshape(-1, count)
     else:
-        local = own if plan.reduction is None else own[:, kept_index(plan.reduction, device)]
-        common = kept_index(shared, device) if shared else windows.new_empty(0)
-    keys = torch.cat([local, repeat(common, "k -> w k", w=len(windows))], dim=1).flatten()
+        keys = own if plan.reduction is None else own[:, kept_index(plan.reduction, device)]
+    if plan.global_reduction is not None:
+        cells = outside_cells(plan.global_reduction, plan.near).to(device)
+        kept = kept_index(plan.global_reduction, device)
+        outside = keys.numel() + cells if plan.pools else kept[cells]
+        keys = torch.cat([keys, outside], dim=1)
+    keys = keys.flatten()
     sources = None
     if not plan.pools:
         sources, keys = torch.unique(keys, return_inverse=True)
         sources = sources if len(sources) < plan.tokens else None
-    return Layout(queries, answers, halo, sources, keys)
+    # 32 bits hold any token and are half as much memory
+    indices = (queries, answers, halo, sources, keys)
+    return Layout(*(index if index is None else index.int() for index in indices))
 
 
 def _window_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:

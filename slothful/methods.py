@@ -30,12 +30,12 @@ METHOD_PARTS = (
     Method(SLOTHFUL, reduction="cells of `strength` tokens, one kept or pooled"),
     Method(
         NEAR_SIGHTED_TILE,
-        reduction="none within a tile; one token of each cell from the whole picture",
+        reduction="none within a tile; one token of each cell from the rest of the picture",
         tiling="tiles of at most `tile_size` tokens",
     ),
     Method(
         NEAR_SIGHTED,
-        reduction="as Slothful Attention, within a tile and from the whole picture",
+        reduction="as Slothful Attention, within a tile and from the rest of the picture",
         tiling="as Near-sighted Tile, its size on the schedule",
     ),
     Method(PLAIN_TILES, tiling="tiles of at least `plain_tile_size` that divide the picture"),

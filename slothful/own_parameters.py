@@ -164,8 +164,8 @@ class OwnParameters:
     global_ratio: float = param(
         0.5,
         "Global ratio",
-        "Keys from the whole picture, relative to the tile's own; more keeps the picture "
-        "consistent.",
+        "Keys from the rest of the picture, as dense as if the whole picture gave so many for each "
+        "key of the tile; more keeps the picture consistent.",
         **_RATIO,
         **_STEADY,
     )

@@ -18,6 +18,7 @@ from slothful.methods import (
     TILING,
     TOKEN_MERGING,
 )
+from slothful.outside import outside_cells
 from slothful.reduction import Reduction, plan_downsampling, plan_reduction
 from slothful.schedule import Moment, depth_ratio, lerp, time_ratio
 from slothful.settings import Settings
@@ -55,10 +56,15 @@ class SitePlan:
         return any(r is not None and r.pools for r in (self.reduction, self.global_reduction))
 
     @property
+    def near(self) -> Tiling | None:
+        """The windows of the tokens that queries see as their own."""
+        return self.key_tiling or self.tiling
+
+    @property
     def window(self) -> tuple[int, int]:
         """(height, width) of the tokens that a query sees as its own."""
-        tiling = self.key_tiling or self.tiling
-        return self.grid if tiling is None else (tiling.rows.size, tiling.columns.size)
+        near = self.near
+        return self.grid if near is None else (near.rows.size, near.columns.size)
 
     @property
     def query_count(self) -> int:
@@ -73,7 +79,9 @@ class SitePlan:
         if self.merging is not None:
             return self.merging.left if self.merging.attention else self.tokens
         local = math.prod(self.window) if self.reduction is None else len(self.reduction)
-        return local + (0 if self.global_reduction is None else len(self.global_reduction))
+        if self.global_reduction is None:
+            return local
+        return local + outside_cells(self.global_reduction, self.near).shape[1]
 
     def __str__(self) -> str:
         height, width = self.grid

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from slothful import Moment, Settings, plan_site
 from slothful.layout import deal_keys, join_answers, key_sources, plan_layout, split_queries
+from slothful.outside import outside_cells
 from slothful.plan import SitePlan
+from slothful.pooling import kept_index
 from slothful.sites import Site
 from slothful.tiling import axis_windows, plan_tiling, with_halo
 
@@ -87,7 +89,7 @@ def test_tiling_max_depth_bounds_the_levels():
         assert (plan is not None) == tiled
 
 
-def test_each_window_sees_its_own_tokens_and_the_same_thinned_whole():
+def test_each_window_sees_its_own_tokens_and_the_thinned_rest():
     options = Settings(
         method="Near-sighted Tile", tile_size=16, global_ratio=0.5, kept_token="first"
     )
@@ -98,11 +100,52 @@ def test_each_window_sees_its_own_tokens_and_the_same_thinned_whole():
     sources, _ = key_sources(tokens, queries, layout, plan)
     assert len(sources[0].unique()) == sources.shape[1]  # no token is projected twice
     keys = deal_keys(sources, layout, plan)
-    own, whole = keys[:, :256], keys[:, 256:]
+    own, rest = keys[:, :256], keys[:, 256:]
     assert torch.equal(own, queries)
-    # 6 windows, ratio 0.5: one token of 12, which is a stride of 4 by 3
-    grid = tokens.reshape(32, 48)[::4, ::3].reshape(1, -1, 1)
-    assert torch.equal(whole, grid.expand(6, -1, -1))
+    # 6 windows, ratio 0.5: one token of 12, which is a stride of 4 by 3, and 6 or 5 in a row of
+    # a window; so windows that hold 6 have one less of each of 4 rows outside
+    thinned = tokens.reshape(32, 48)[::4, ::3].flatten().tolist()
+    for window, outside in zip(own, rest):
+        held = set(window.flatten().tolist())
+        wanted = [token for token in thinned if token not in held]
+        seen = outside.flatten().tolist()
+        assert set(wanted) <= set(seen) <= set(thinned)
+        assert len(seen) == 8 * 16 - 4 * 5
+        assert len(seen) == len(set(seen))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(17, 70),
+    st.integers(8, 61),
+    st.sampled_from(["2D_AVG", "1D_MAX"]),
+    st.sampled_from(["none", "random", "alternating"]),
+    st.sampled_from([0, 2, 8]),
+    st.sampled_from([0.1, 0.5, 1.0]),
+    st.floats(0, 1),
+)
+def test_a_window_sees_all_that_is_kept_outside_it(h, w, mode, shift, halo, ratio, blend):
+    """Whether tokens are pooled or not, and however the windows lie."""
+    options = Settings(
+        method="Near-sighted Attention", base_tile_size=16, peak_tile_size=16, in_mode=mode,
+        base_global_ratio=ratio, peak_global_ratio=ratio, tile_shift=shift, tile_halo=halo,
+        in_k_blend=blend, in_v_blend=blend,
+    )  # fmt: skip
+    plan = plan_site(options, Moment(600, 0.4), SITE, (h, w))
+    kept = kept_index(plan.global_reduction, CPU)
+    cells = outside_cells(plan.global_reduction, plan.near)
+    assert plan.key_count == len(plan.reduction) + cells.shape[1]
+    rows, columns = plan.near.rows, plan.near.columns
+    corners = [(y, x) for y in rows.starts for x in columns.starts]
+    lacking = []
+    for (y, x), own in zip(corners, cells, strict=True):
+        held = torch.zeros(h, w, dtype=torch.bool)
+        held[y : y + rows.size, x : x + columns.size] = True
+        outside = (~held.flatten()[kept]).nonzero().flatten().tolist()
+        assert set(outside) <= set(own.tolist())
+        assert len(own) == len(own.unique())
+        lacking.append(len(own) - len(outside))
+    assert min(lacking) == 0
 
 
 def test_without_a_global_ratio_a_window_sees_only_itself():

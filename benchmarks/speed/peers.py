@@ -7,7 +7,9 @@ methods' descriptions give them: one attention at a time, by replacing its `forw
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import torch
@@ -81,7 +83,7 @@ def downsampled_keys(unet: nn.Module, factor: int = 2, max_depth: int = 2) -> It
 @contextlib.contextmanager
 def textbook(unet: nn.Module, settings: Settings, moment: Moment) -> Iterator[None]:
     """Our methods as their description reads, for 2D_AVG, blends of 0 and the first token kept:
-    pad, split, repeat the shared keys for every tile, concatenate, project.
+    pad, split, pick the shared keys outside every tile, concatenate, project.
     """
     sizes = (settings.base_tile_size, settings.peak_tile_size)
     tiled = settings.method != "Slothful Attention"
@@ -104,9 +106,9 @@ def textbook(unet: nn.Module, settings: Settings, moment: Moment) -> Iterator[No
         picture = F.pad(picture, (0, padded[1] - grid[1], 0, padded[0] - grid[0]))
         tiles = split(picture.flatten(2).transpose(1, 2), padded, rows, columns)
         local = _thinned(tiles, (rows, columns), strength)
-        shared = _thinned(x, grid, max(strength, 1.0) * count_y * count_x / ratio)
-        shared = shared.repeat_interleave(count_y * count_x, dim=0)
-        answers = attend(tiles, torch.cat([local, shared], dim=1))
+        spacing = max(strength, 1.0) * count_y * count_x / ratio
+        shared = _thinned(x, grid, spacing)[:, _outside_tiles(grid, spacing, (rows, columns))]
+        answers = attend(tiles, torch.cat([local, shared.flatten(0, 1)], dim=1))
         joined = join(answers, padded, rows, columns).unflatten(1, padded)
         return joined[:, : grid[0], : grid[1]].flatten(1, 2)
 
@@ -118,10 +120,34 @@ def _thinned(x: torch.Tensor, grid: tuple[int, int], strength: float) -> torch.T
     """Every so-manieth token, through a copy of the picture."""
     if strength <= 1:
         return x
-    stride_y = min(math.ceil(math.sqrt(strength)), grid[0])
-    stride_x = min(max(math.ceil(strength / stride_y), 1), grid[1])
+    stride_y, stride_x = _stride(grid, strength)
     picture = x.transpose(1, 2).unflatten(2, grid)
     return picture[:, :, ::stride_y, ::stride_x].flatten(2).transpose(1, 2).contiguous()
+
+
+def _stride(grid: tuple[int, int], strength: float) -> tuple[int, int]:
+    stride_y = min(math.ceil(math.sqrt(strength)), grid[0])
+    return stride_y, min(max(math.ceil(strength / stride_y), 1), grid[1])
+
+
+@functools.lru_cache(maxsize=64)
+def _outside_tiles(
+    grid: tuple[int, int], spacing: float, tile: tuple[int, int]
+) -> list[list[int]]:
+    """For each tile, which of the `_thinned` tokens lie outside it; as many for each, so that they
+    are one batch: where a tile has fewer, tokens of its own are among them.
+    """
+    stride_y, stride_x = _stride(grid, spacing)
+    tiles = [
+        (y // tile[0], x // tile[1])
+        for y in range(0, grid[0], stride_y)
+        for x in range(0, grid[1], stride_x)
+    ]
+    count = len(tiles) - min(Counter(tiles).values())
+    return [
+        sorted(sorted(range(len(tiles)), key=lambda token: tiles[token] == own)[:count])
+        for own in sorted(set(tiles))
+    ]
 
 
 def split(x: torch.Tensor, grid: tuple[int, int], rows: int, columns: int) -> torch.Tensor:

@@ -25,6 +25,8 @@ OFFSET_NOISE = 0.1
 """Standard deviation of noise that a whole channel shares. Even at the highest noise level SD1's
 schedule leaves a trace of the picture's mean; without this the U-Net reads the background's colour
 there in training, and finds a random one when it samples (Guttenberg, 2023)."""
+UNSHIFTED_SIZE = 256
+"""Up to this side in pixels timesteps are drawn as above; see `_timesteps`."""
 REPORT_EVERY = 25
 HELD_OUT_EVERY = 100
 HELD_OUT_BATCHES = 6
@@ -141,8 +143,7 @@ def _loss(
     scenes = [random_scene(generator) for _ in range(batch)]
     captions = ["" if generator.random() < EMPTY_CAPTIONS else scene.caption for scene in scenes]
     clean = latent_code(loop.pictures(scenes, size)).to(device)
-    timesteps = 1000 * torch.rand(batch, generator=noise_source) ** TIMESTEP_POWER
-    timesteps = timesteps.long().clamp(max=999).to(device)
+    timesteps = _timesteps(model.alphas_cumprod.cpu(), size, batch, noise_source).to(device)
     noise = torch.randn(clean.shape, generator=noise_source)
     noise += OFFSET_NOISE * torch.randn((batch, clean.shape[1], 1, 1), generator=noise_source)
     noise = noise.to(device)
@@ -152,6 +153,24 @@ def _loss(
         predicted = model.apply_model(noisy, timesteps, model.get_learned_conditioning(captions))
     weight = ((1 - signal) / signal).sqrt().clamp(max=10)
     return _multi_scale_error(weight.sqrt() * (predicted.float() - noise))
+
+
+def _timesteps(
+    alphas_cumprod: torch.Tensor, size: int, batch: int, noise_source: torch.Generator
+) -> torch.Tensor:
+    """Timesteps 0..999 to train at, (batch,).
+
+    A larger picture shows its layout through more noise, as averaging over more pixels removes
+    more of it. Its timesteps move to where the noise is larger in proportion to the side
+    (Hoogeboom et al., 2023), so that layouts are learnt as often as at the smaller size.
+    """
+    drawn = 1000 * torch.rand(batch, generator=noise_source) ** TIMESTEP_POWER
+    drawn = drawn.long().clamp(max=999)
+    if size <= UNSHIFTED_SIZE:
+        return drawn
+    noise = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+    shifted = torch.searchsorted(noise, noise[drawn] * (size / UNSHIFTED_SIZE))
+    return shifted.clamp(max=999)
 
 
 def _multi_scale_error(error: torch.Tensor) -> torch.Tensor:
