@@ -194,13 +194,29 @@ def test_near_sighted_attention_against_a_slow_formulation(sd1_unet, blends, gri
     spacing = 6 * len(plan.tiling) / 0.8
     step_y = int(-(-(spacing**0.5) // 1))
     step_x = int(-(-spacing / step_y // 1))
-    for i, y in enumerate(plan.tiling.rows.starts):
-        for j, x in enumerate(plan.tiling.columns.starts):
-            rows, columns = plan.tiling.rows, plan.tiling.columns
+    places = [(y, x) for y in range(0, height, step_y) for x in range(0, width, step_x)]
+    rows, columns = plan.tiling.rows, plan.tiling.columns
+
+    def held(y, x):
+        """Which thinned cells begin in the window at (y, x)."""
+        inside = [y <= a < y + rows.size and x <= b < x + columns.size for a, b in places]
+        return torch.tensor(inside)
+
+    most = max(int((~held(y, x)).sum()) for y in rows.starts for x in columns.starts)
+    for i, y in enumerate(rows.starts):
+        for j, x in enumerate(columns.starts):
             window = picture[y : y + rows.size, x : x + columns.size]
+            # all cells outside, and as many of the window's as it takes to have the most
+            chosen = ~held(y, x)
+            chosen[held(y, x).nonzero()[: most - int(chosen.sum())]] = True
             key, value = (
-                torch.cat([cells(window, 3, 2, 3, 2, b), cells(picture, step_y, step_x, 3, 2, b)])
-                for b in blends
+                torch.cat(
+                    [
+                        cells(window, 3, 2, 3, 2, blend),
+                        cells(picture, step_y, step_x, 3, 2, blend)[chosen],
+                    ]
+                )
+                for blend in blends
             )
             owned = picture[
                 rows.edges[i] : rows.edges[i + 1], columns.edges[j] : columns.edges[j + 1]

@@ -131,9 +131,7 @@ def _stride(grid: tuple[int, int], strength: float) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=64)
-def _outside_tiles(
-    grid: tuple[int, int], spacing: float, tile: tuple[int, int]
-) -> list[list[int]]:
+def _outside_tiles(grid: tuple[int, int], spacing: float, tile: tuple[int, int]) -> list[list[int]]:
     """For each tile, which of the `_thinned` tokens lie outside it; as many for each, so that they
     are one batch: where a tile has fewer, tokens of its own are among them.
     """
