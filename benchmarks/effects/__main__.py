@@ -154,8 +154,8 @@ def write_report(
         written.append(out / "claims.md")
     if "contest" in chosen:
         listed = [v for v in chosen["contest"] if table.has(v.name)]
-        sampler, steps = study.conditions.sampler, study.conditions.steps
-        left = {v.name: attention_left(study.model, v, sampler, steps)
+        how = study.conditions.sampler, study.conditions.steps, study.conditions.denoising_strength
+        left = {v.name: attention_left(study.model, v, *how)
                 for v in tqdm(listed, desc="arithmetic")}  # fmt: skip
         found = pareto.points(table, listed, left)
         pareto.write_points(found, table, out / "pareto.csv")

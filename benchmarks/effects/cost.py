@@ -18,8 +18,11 @@ from standalone.attention import attention_by
 from standalone.samplers import Sampler
 
 
-def attention_left(model: nn.Module, variant: Variant, sampler: str, steps: int) -> float:
-    """The part of the self-attention's arithmetic that is left, over the steps of one picture.
+def attention_left(
+    model: nn.Module, variant: Variant, sampler: str, steps: int, denoising_strength: float = 1.0
+) -> float:
+    """The part of the self-attention's arithmetic that is left, over the steps of one picture of
+    txt2img; of an enlarged one, over the steps at its size.
 
     Counts the products of one row at every step, with PyTorch's FlopCounterMode. What a peer does
     outside of the self-attention (tomesd's matching) is counted against it.
@@ -27,6 +30,8 @@ def attention_left(model: nn.Module, variant: Variant, sampler: str, steps: int)
     unet = model.model.diffusion_model
     own = Sampler(sampler, model, lambda params: None)
     sigmas = own.get_sigmas(None, steps)[:-1]
+    if variant.enlarged:  # begins where the webui's img2img does
+        sigmas = sigmas[-1 - int(min(denoising_strength, 0.999) * steps) :]
     timesteps = tuple(own.model_wrap.sigma_to_t(sigmas).tolist())
     plain_total, plain_attention = _plain_count(unet, variant.size, timesteps)
     total, _ = _count(unet, variant, timesteps)

@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks.effects.metrics import FIDELITY, LIKENESS, LOOKS, fidelity, likeness, looks
 from benchmarks.effects.metrics import seam_energy as measure_seams
 from benchmarks.effects.peers import PEERS
-from benchmarks.effects.variants import Variant, plain
+from benchmarks.effects.variants import REDUCED_SIZE, Variant, plain
 from slothful import Settings
 from slothful.methods import NEAR_SIGHTED, NEAR_SIGHTED_TILE
 from slothful.sites import LATENT_FACTOR
@@ -154,6 +154,9 @@ class Study:
         )  # fmt: skip
         if task == "img2img":
             request.init_images = [Image.fromarray(draw(scene, variant.size))]
+        elif task == "txt2img" and variant.enlarged:
+            small = self.pictures(plain(REDUCED_SIZE), task, prompt, scene)
+            request.init_images = [Image.fromarray(picture) for picture in small]
         return request
 
     def _append(self, rows: list[dict[str, Any]]) -> None:

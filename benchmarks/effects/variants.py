@@ -23,7 +23,9 @@ from slothful_webui.presets import SHIPPED, PresetFolders
 OFF = "off"
 TASKS = ("txt2img", "img2img", "hires")
 REDUCED_SIZE, TILED_SIZE = 256, 512
-"""Pixels: 32 x 32 tokens, which one default tile covers, and 64 x 64, as SD1 has for 512 pixels."""
+"""Pixels: 32 x 32 tokens, which one default tile covers and up to which the model is sure of its
+shapes; and 64 x 64, as SD1 has for 512 pixels.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Variant:
         changed = Settings.from_mapping(self.settings).changed()
         text = json.dumps(changed, sort_keys=True)
         return f"{hashlib.sha256(text.encode()).hexdigest()[:12]} {self.size}"
+
+    @property
+    def enlarged(self) -> bool:
+        """Whether txt2img begins from the plain picture at `REDUCED_SIZE`, as a hires pass does."""
+        return self.size > REDUCED_SIZE
 
     @property
     def args(self) -> list[Any]:
