@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from slothful.sites import LATENT_FACTOR
-from standalone.checkpoint import build, load
+from standalone.checkpoint import SMALL, build, load
 from standalone.model import curve, evaluate, loop
 from standalone.model.autoencoder_stage import fold_scale, train_autoencoder
 from standalone.model.curve import read_losses
@@ -22,7 +22,7 @@ from standalone.model.scenes import random_scene, random_simple_scene
 from standalone.model.text_stage import train_text
 from standalone.model.train import CONFIG
 from standalone.model.train import main as train
-from standalone.model.unet_stage import train_unet
+from standalone.model.unet_stage import _timesteps, train_unet
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +210,20 @@ def test_a_sample_depends_on_its_caption_and_seed_only():
     assert [picture.shape for picture in together] == [(64, 64, 3)] * 3
     assert abs(together[1].astype(int) - alone).max() <= 2
     assert abs(together[0].astype(int) - alone).max() > 2
+
+
+def test_a_larger_picture_is_trained_at_as_much_more_noise():
+    """Up to the end of the schedule; pictures of 256 pixels and less as ever."""
+    alphas = load(SMALL).alphas_cumprod
+    noise = ((1 - alphas) / alphas).sqrt()
+    small, smaller, large = (
+        _timesteps(alphas, size, 500, torch.Generator().manual_seed(0)) for size in (256, 64, 512)
+    )
+    assert torch.equal(small, smaller)
+    inside = large < 999
+    assert 0.5 < inside.float().mean() < 1
+    torch.testing.assert_close(noise[large[inside]], 2 * noise[small[inside]], rtol=0.1, atol=0.05)
+    assert (2 * noise[small[~inside]] > noise[998]).all()
 
 
 def test_losses_are_kept_and_the_later_of_two_runs_counts(tmp_path):
