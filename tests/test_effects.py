@@ -195,19 +195,24 @@ def test_an_interrupted_study_keeps_what_is_finished(tmp_path):
 def test_the_arithmetic_left_is_what_the_estimate_says():
     model = load(SMALL)
     shape = slothful.shape_of(model.model.diffusion_model)
+    conditions = dataclasses.replace(CONDITIONS, steps=2)
     for settings in ({"time_decay": 0}, {"method": "Token Merging", "time_decay": 0}):
         variant = Variant("x", settings, size=128)
-        counted = attention_left(model, variant, "Euler", 2)
+        counted = attention_left(model, variant, conditions)
         estimate = slothful.estimate(
             Settings.from_mapping(settings), shape, 128, 128, [Moment(999, 0.0), Moment(1, 1.0)]
         )
         assert counted == pytest.approx(estimate.attention_share, rel=0.02)
-    assert attention_left(model, plain(128), "Euler", 2) == 1
+    assert attention_left(model, plain(128), conditions) == 1
     # one step of four is taken at the larger size, the last, far from the peak
     enlarged = Variant("e", {"peak_time": 0, "time_decay": 4}, size=320)
-    assert attention_left(model, enlarged, "Euler", 4, 0.01) == 1
-    assert attention_left(model, enlarged, "Euler", 4, 0.99) < 0.9
-    assert 0 < attention_left(model, Variant("t", peer="tomesd 0.5", size=128), "Euler", 1) < 1
+    last, all_four = (
+        dataclasses.replace(CONDITIONS, steps=4, denoising_strength=strength)
+        for strength in (0.01, 0.99)
+    )
+    assert attention_left(model, enlarged, last) == 1
+    assert attention_left(model, enlarged, all_four) < 0.9
+    assert 0 < attention_left(model, Variant("t", peer="tomesd 0.5", size=128), CONDITIONS) < 1
 
 
 def test_padding_changes_nothing_where_tiles_fit_and_is_seen_where_not():

@@ -154,8 +154,7 @@ def write_report(
         written.append(out / "claims.md")
     if "contest" in chosen:
         listed = [v for v in chosen["contest"] if table.has(v.name)]
-        how = study.conditions.sampler, study.conditions.steps, study.conditions.denoising_strength
-        left = {v.name: attention_left(study.model, v, *how)
+        left = {v.name: attention_left(study.model, v, study.conditions)
                 for v in tqdm(listed, desc="arithmetic")}  # fmt: skip
         found = pareto.points(table, listed, left)
         pareto.write_points(found, table, out / "pareto.csv")
@@ -192,7 +191,7 @@ def _quick(args: argparse.Namespace) -> int:
         figures = {}
         for variant in listed:
             own = {m: round(table.mean(variant.name, m).mean, 5) for m in QUICK_MEASURES}
-            left = attention_left(study.model, variant, args.sampler, args.steps)
+            left = attention_left(study.model, variant, study.conditions)
             figures[variant.name] = {"attention_left": round(left, 4), **own}
     if args.json:
         print(json.dumps({"pictures": QUICK["seeds"], "steps": args.steps, "variants": figures}))

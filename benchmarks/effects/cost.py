@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import slothful
 from benchmarks.effects.peers import PEERS
+from benchmarks.effects.runs import Conditions
 from benchmarks.effects.variants import Variant, plain
 from slothful import Settings
 from slothful.sites import LATENT_FACTOR
@@ -18,20 +19,21 @@ from standalone.attention import attention_by
 from standalone.samplers import Sampler
 
 
-def attention_left(
-    model: nn.Module, variant: Variant, sampler: str, steps: int, denoising_strength: float = 1.0
-) -> float:
+def attention_left(model: nn.Module, variant: Variant, conditions: Conditions) -> float:
     """The part of the self-attention's arithmetic that is left, over the steps of one picture of
     txt2img; of an enlarged one, over the steps at its size.
 
     Counts the products of one row at every step, with PyTorch's FlopCounterMode. What a peer does
     outside of the self-attention (tomesd's matching) is counted against it.
     """
+    from modules.sd_samplers_common import setup_img2img_steps
+
     unet = model.model.diffusion_model
-    own = Sampler(sampler, model, lambda params: None)
-    sigmas = own.get_sigmas(None, steps)[:-1]
-    if variant.enlarged:  # begins where the webui's img2img does
-        sigmas = sigmas[-1 - int(min(denoising_strength, 0.999) * steps) :]
+    own = Sampler(conditions.sampler, model, lambda params: None)
+    sigmas = own.get_sigmas(None, conditions.steps)[:-1]
+    if variant.enlarged:
+        steps, last = setup_img2img_steps(conditions)
+        sigmas = sigmas[steps - last - 1 :]
     timesteps = tuple(own.model_wrap.sigma_to_t(sigmas).tolist())
     plain_total, plain_attention = _plain_count(unet, variant.size, timesteps)
     total, _ = _count(unet, variant, timesteps)
