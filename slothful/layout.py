@@ -2,8 +2,8 @@
 
 One index picks the queries of all windows, one puts their answers back, one picks the tokens that
 are projected to keys and values, and one deals the projected tokens to the windows. A token that
-several windows see is thus projected once. Windows that do not overlap need no index: they are a
-view of the grid, which is copied in long rows.
+several windows see is thus projected once. Windows that do not overlap need no index, neither for
+their queries nor for their own keys: they are a view of the grid, which is copied in long rows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Layout:
     the tokens that pooled keys come from, window after window, where these are more than the
     queries'. `sources` (M,): the grid's tokens that are projected, None for all of them in order,
     or where pooling makes others. `keys` (W*K,): for each key of each window its place among the
-    projected tokens. None: nothing to move.
+    projected tokens; where a window's own keys are a view, of its global keys alone. None: nothing
+    to move.
     """
 
     queries: torch.Tensor | None = None
@@ -54,6 +55,8 @@ def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
         queries = windows.flatten()
         answers = _answer_indices(plan.grid, plan.tiling).to(device)
     own, halo = windows, None
+    if _own_in_view(plan):
+        own = own[:, :0]
     if plan.key_tiling is not None:
         own = _window_indices(plan.grid, plan.key_tiling).to(device)
         halo = own.flatten() if plan.pools else None
@@ -70,12 +73,18 @@ def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
         keys = torch.cat([keys, outside], dim=1)
     keys = keys.flatten()
     sources = None
-    if not plan.pools:
+    if not plan.pools and not _own_in_view(plan):
         sources, keys = torch.unique(keys, return_inverse=True)
         sources = sources if len(sources) < plan.tokens else None
     # 32 bits hold any token and are half as much memory
     indices = (queries, answers, halo, sources, keys)
     return Layout(*(index if index is None else index.int() for index in indices))
+
+
+def _own_in_view(plan: SitePlan) -> bool:
+    """Whether the windows' own keys are all tokens of the grid, each once."""
+    every_token = plan.reduction is None and plan.key_tiling is None and not plan.pools
+    return every_token and plan.tiling.side_by_side
 
 
 def _window_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:
@@ -168,5 +177,17 @@ def deal_keys(projected: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.
     """The projected keys (or values) of each window: (batch, M, inner) -> (batch * W, K, inner)."""
     if plan.tiling is None:
         return projected
-    dealt = projected.index_select(1, layout.keys)
-    return rearrange(dealt, "b (w k) c -> (b w) k c", w=len(plan.tiling))
+    windows = len(plan.tiling)
+    picked = projected.index_select(1, layout.keys)
+    picked = rearrange(picked, "b (w k) c -> b w k c", w=windows)
+    if not _own_in_view(plan):
+        return picked.flatten(0, 1)
+    # written into their place at once: to make the windows and put them together is a copy more
+    tokens = plan.tiling.tokens
+    shape = (len(projected), windows, tokens + picked.shape[2], projected.shape[-1])
+    dealt = projected.new_empty(shape)
+    sizes = _window_shape(plan.tiling)
+    own = rearrange(dealt[:, :, :tokens], "b (y x) (h w) c -> b y h x w c", **sizes)
+    own.copy_(rearrange(projected, "b (y h x w) c -> b y h x w c", **sizes))
+    dealt[:, :, tokens:] = picked
+    return dealt.flatten(0, 1)

@@ -53,8 +53,7 @@ def test_every_query_is_answered_once(height, width, tile_size, shift, step):
     assert len(join_answers(places, layout, plan).unique()) == tokens.numel()
 
 
-def test_windows_side_by_side_are_moved_as_by_index():
-    """Keys are dealt by index: without any reduction a window's keys are its queries."""
+def test_windows_side_by_side_are_cut_from_the_grid():
     tiling = plan_tiling(32, 48, 16)
     assert tiling.side_by_side
     assert not plan_tiling(34, 48, 16).side_by_side
@@ -64,7 +63,11 @@ def test_windows_side_by_side_are_moved_as_by_index():
     tokens = torch.randn(2, 32 * 48, 3, generator=torch.Generator().manual_seed(0))
     sources, _ = key_sources(tokens, tokens, layout, plan)
     queries = split_queries(tokens, layout, plan)
-    assert torch.equal(queries, deal_keys(sources, layout, plan))
+    grid = tokens.unflatten(1, (32, 48))
+    cut = [grid[:, y : y + 16, x : x + 16].flatten(1, 2) for y in (0, 16) for x in (0, 16, 32)]
+    expected = torch.stack(cut, dim=1).flatten(0, 1)
+    assert torch.equal(queries, expected)
+    assert torch.equal(deal_keys(sources, layout, plan), expected)
     assert torch.equal(join_answers(queries, layout, plan), tokens)
 
 

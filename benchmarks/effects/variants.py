@@ -132,7 +132,7 @@ def _claim(name: str, settings: dict[str, Any], size: int = REDUCED_SIZE) -> Var
 
 def contest() -> Iterator[Variant]:
     """Quality against cost: our methods at their defaults and around them, and the peers."""
-    for size, own in ((REDUCED_SIZE, _CONTESTANTS | _MORE), (TILED_SIZE, _CONTESTANTS)):
+    for size, own in ((REDUCED_SIZE, _CONTESTANTS | _MORE), (TILED_SIZE, _CONTESTANTS | _LARGE)):
         for name, settings in own.items():
             values = MappingProxyType(settings)
             yield Variant(f"{name} @{size}", values, size=size, tasks=TASKS[:1])
@@ -151,6 +151,7 @@ _CONTESTANTS: dict[str, dict[str, Any]] = {
 }
 """The methods at their defaults."""
 _MORE: dict[str, dict[str, Any]] = {
+    "Slothful Attention, input strength 9": dict(in_slothful=9),
     "Slothful Attention, strength 12": _both(slothful=12),
     "Slothful Attention, at every step": dict(time_decay=0),
     "Slothful Attention, first token": dict(kept_token="first"),
@@ -162,6 +163,12 @@ _MORE: dict[str, dict[str, Any]] = {
         MERGED, merge_ratio=0.7, merge_keys_only=True, merge_proportional=True, time_decay=0
     ),
 }
+_LARGE: dict[str, dict[str, Any]] = {
+    "Slothful Attention, strength 12": _both(slothful=12),
+    "Slothful Attention, at every step": dict(time_decay=0),
+    "Near-sighted Tile, global 1": dict(method=NEAR_SIGHTED_TILE, global_ratio=1),
+    "merged keys": _MORE["merged keys"],
+}
 CONTEST_PEERS: dict[str, tuple[int, ...]] = {
     "tomesd 0.25": (REDUCED_SIZE,),
     "tomesd 0.5": (REDUCED_SIZE, TILED_SIZE),
@@ -170,7 +177,7 @@ CONTEST_PEERS: dict[str, tuple[int, ...]] = {
     "tile only 16": (REDUCED_SIZE, TILED_SIZE),
     "tile only 8": (REDUCED_SIZE,),
     "downsampled keys 2": (REDUCED_SIZE, TILED_SIZE),
-    "downsampled keys 3": (REDUCED_SIZE,),
+    "downsampled keys 3": (REDUCED_SIZE, TILED_SIZE),
     "downsampled keys 2, two levels": (REDUCED_SIZE, TILED_SIZE),
 }
 """The peers, and the sizes at which they take part."""
