@@ -87,12 +87,12 @@ def test_the_interval_is_near_the_one_of_normal_errors():
     assert interval([2.0, 2.0]).low == interval([2.0, 2.0]).high == 2
 
 
-def rows(variant, **measures):
+def rows(variant, spread=0.01, **measures):
     """Six pictures; a measure's values are spread around the given one."""
-    spread = np.linspace(-0.01, 0.01, 6)
+    around = np.linspace(-spread, spread, 6)
     return [
         {"task": "txt2img", "variant": variant, "prompt": str(i), "seed": "1",
-         **{name: str(value + spread[i]) for name, value in measures.items()}}
+         **{name: str(value + around[i]) for name, value in measures.items()}}
         for i in range(6)
     ]  # fmt: skip
 
@@ -107,7 +107,9 @@ def test_a_claim_is_answered_by_the_side_on_which_its_intervals_lie():
         (dict(sharpness_change=-0.3, high_frequency_change=-0.1), "yes"),
         (dict(sharpness_change=-0.3, high_frequency_change=0.1), "depends"),
         (dict(sharpness_change=0.3, high_frequency_change=0.0), "no"),
-        (dict(sharpness_change=0.0, high_frequency_change=0.0), "undecided"),
+        # certainly too small to be seen, then as small, but a larger one is not excluded
+        (dict(sharpness_change=-0.02, high_frequency_change=0.0), "no"),
+        (dict(sharpness_change=-0.02, high_frequency_change=0.0, spread=0.1), "undecided"),
     ]
     for measures, expected in changes:
         table = Table([*rows("1D AVG on V", **measures), *rows("2D AVG on V", **measures)])

@@ -79,7 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART",
         help=", ".join(PARTS))  # fmt: skip
     add("--parameters", nargs="+", metavar="NAME", help="sweep these only")
-    add("--prompts", type=_count, default=4, help="of the contest, the claims and the presets")
+    add("--prompts", type=_count, default=8, help="of the contest, the claims and the presets")
+    add(
+        "--large-prompts",
+        type=_count,
+        default=4,
+        help="the first of them, for pictures of 512x512, which take five times as long",
+    )
     add("--sweep-prompts", type=_count, default=2, help="of the sweeps, the first of them")
     add("--seeds", type=_count, default=2, help="of each prompt")
     add("--first-prompt", type=_count, default=FIRST_PROMPT, help="seed of the prompts' scenes")
@@ -116,20 +122,26 @@ def _study(args: argparse.Namespace) -> int:
         names = {Settings.parameter(name).name for name in args.parameters}
         chosen["sweeps"] = [v for v in chosen.get("sweeps", []) if v.parameter in names]
     if not args.report:
-        make_pictures(study, chosen, args.prompts, args.sweep_prompts)
-    write_report(study, chosen, args.prompts, args.sweep_prompts)
+        make_pictures(study, chosen, args)
+    write_report(study, chosen, args)
     return 0
 
 
+def _prompts(args: argparse.Namespace, part: str, size: int = variants.REDUCED_SIZE) -> range:
+    """The prompts of a part's pictures of a size."""
+    count = args.sweep_prompts if part == "sweeps" else args.prompts
+    return range(min(count, args.large_prompts) if size > variants.REDUCED_SIZE else count)
+
+
 def make_pictures(
-    study: Study, chosen: dict[str, Sequence[Variant]], prompts: int, sweep_prompts: int
+    study: Study, chosen: dict[str, Sequence[Variant]], args: argparse.Namespace
 ) -> None:
     """Make and measure what is missing, with a progress bar."""
     tasks = [
         (variant, task, prompt)
         for part, listed in chosen.items()
         for variant, task in order(listed)
-        for prompt in range(sweep_prompts if part == "sweeps" else prompts)
+        for prompt in _prompts(args, part, variant.size)
     ]
     by_name = {variant.name: variant for listed in chosen.values() for variant in listed}
     missing = [each for each in tasks if study.missing(*each)]
@@ -141,7 +153,7 @@ def make_pictures(
 
 
 def write_report(
-    study: Study, chosen: dict[str, Sequence[Variant]], prompts: int, sweep_prompts: int
+    study: Study, chosen: dict[str, Sequence[Variant]], args: argparse.Namespace
 ) -> None:
     """Tables, plots and contact sheets of all that has been measured."""
     table, out = Table(study.rows.values()), study.out
@@ -169,11 +181,11 @@ def write_report(
         written.append(out / "sliders.md")
     for part, listed in chosen.items():
         groups = report.by_parameter(listed) if part == "sweeps" else {part: list(listed)}
-        count = range(sweep_prompts if part == "sweeps" else prompts)
+        prompts = _prompts(args, part)
         for name, group in groups.items():
             for task in group[0].tasks:
                 path = out / "sheets" / f"{name}-{task}.png"
-                report.contact_sheet(study, group, task, count, path)
+                report.contact_sheet(study, group, task, prompts, path)
     print(*written, out / "sheets", sep="\n")
 
 

@@ -1,7 +1,8 @@
 """What the method's author says of its sliders, each tested, with the figures.
 
 A claim is made of comparisons. Each is a mean over pictures whose sign is claimed; it holds when
-its 95 % interval lies wholly on the claimed side, and fails when it lies wholly on the other.
+its 95 % interval lies wholly on the claimed side, and fails when it ends there before `COUNTS`: an
+effect that is smaller, or the opposite one, is none that a person would see.
 """
 
 from __future__ import annotations
@@ -11,23 +12,39 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.effects.table import Interval, Table
 
+COUNTS = {
+    "sharpness_change": 0.05, "high_frequency_change": 0.05, "contrast_change": 0.02,
+    "saturation_change": 0.02, "high_frequency": 0.001, "change": 0.005, "ms_ssim": 0.005,
+    "mask_iou": 0.01, "seam_energy": 0.05, "caption": 0.0,
+}  # fmt: skip
+"""The smallest effect on each measure that counts as one; to exclude one on captions, which are
+true or not, would take hundreds of pictures.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A mean that is claimed to be above zero (`sign` 1) or below it (-1)."""
+    """A mean that is claimed to be above zero (`sign` 1) or below it (-1).
+
+    `counts` is the smallest size of it that would be an effect.
+    """
 
     text: str
     found: Interval
     sign: int
+    counts: float
 
     @property
     def outcome(self) -> str:
-        """ "holds", "fails", or "open" where the interval reaches over zero or there is none."""
-        if self.sign * self.found.low > 0 and self.sign * self.found.high > 0:
-            return "holds"
-        if self.sign * self.found.low < 0 and self.sign * self.found.high < 0:
+        """ "holds", "fails", or "open" where the pictures are too few to tell.
+
+        Fails: the interval holds no effect of the claimed sign that counts (an equivalence test,
+        Lakens, 2017, where there is none at all).
+        """
+        near, far = sorted((self.sign * self.found.low, self.sign * self.found.high))
+        if far < self.counts:
             return "fails"
-        return "open"
+        return "holds" if near > 0 else "open"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +76,8 @@ def _changes(table, variants, measures, sign) -> Iterator[Comparison]:
     for variant in variants:
         for measure in measures:
             found = table.mean(variant, f"{measure}_change")
-            yield Comparison(f"{variant}: change of {_words(measure)}", found, sign)
+            text = f"{variant}: change of {_words(measure)}"
+            yield Comparison(text, found, sign, COUNTS[f"{measure}_change"])
 
 
 def _differences(table, first, second, measures, task="txt2img") -> Iterator[Comparison]:
@@ -69,7 +87,8 @@ def _differences(table, first, second, measures, task="txt2img") -> Iterator[Com
             table.values(first, measure, task), table.values(second, measure, task)
         )
         where = f" ({task})" if task != "txt2img" else ""
-        yield Comparison(f"{_words(measure)}: {first} - {second}{where}", found, sign)
+        text = f"{_words(measure)}: {first} - {second}{where}"
+        yield Comparison(text, found, sign, COUNTS[measure])
 
 
 def _words(measure: str) -> str:
@@ -107,9 +126,8 @@ def _low_key_blend(table):
         found = table.paired(
             table.values(f"2D MAX on K {blend}", "change"), whole, lambda a, b: a - b / 2
         )
-        yield Comparison(
-            f"distance of average and maximum at K blend {blend} - half of that at 1", found, -1
-        )
+        text = f"distance of average and maximum at K blend {blend} - half of that at 1"
+        yield Comparison(text, found, -1, 0)
 
 
 def _blends_apart(table):
@@ -132,7 +150,8 @@ def _time_decay(table):
             table.values("time decay 4", measure),
             lambda a, b: abs(a) - abs(b),
         )
-        yield Comparison(f"size of the {_words(measure)}: time decay 0 - 4", found, 1)
+        text = f"size of the {_words(measure)}: time decay 0 - 4"
+        yield Comparison(text, found, 1, COUNTS[measure])
 
 
 def _img2img(table):
@@ -141,7 +160,8 @@ def _img2img(table):
         found = table.paired(
             table.values(noise, "change", "img2img"), table.values(noise, "change", "txt2img")
         )
-        yield Comparison(f"change of the picture: {noise}: img2img - txt2img", found, -1)
+        text = f"change of the picture: {noise}: img2img - txt2img"
+        yield Comparison(text, found, -1, COUNTS["change"])
         yield from _differences(table, progress, noise, {"change": 1}, "img2img")
 
 
@@ -194,5 +214,6 @@ def as_markdown(claims: list[Claim]) -> str:
                   "| --- | --- | --- | --- | --- |"]  # fmt: skip
         for c in claim.comparisons:
             side = "above 0" if c.sign > 0 else "below 0"
+            side += f", by {c.counts:g}" if c.counts else ""
             lines.append(f"| {c.text} | {c.found} | {c.found.count} | {side} | {c.outcome} |")
     return "\n".join(lines) + "\n"
