@@ -66,6 +66,12 @@ def test_every_peer_takes_part():
     assert used == {"", *PEERS}
 
 
+def test_what_is_shown_by_itself_is_part_of_the_claims():
+    names = {variant.name for variant in variants.claims()}
+    for shown in variants.HIGHLIGHTS.values():
+        assert names.issuperset(shown)
+
+
 def test_equal_settings_share_their_pictures_whatever_they_are_called():
     default = Variant("a", {}, size=256)
     assert default.key == Variant("b", {"peak_time": 0.4}, size=256).key

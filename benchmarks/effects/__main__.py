@@ -181,6 +181,10 @@ def write_report(
         written.append(out / "sliders.md")
     for part, listed in chosen.items():
         groups = report.by_parameter(listed) if part == "sweeps" else {part: list(listed)}
+        if part == "claims":
+            by_name = {variant.name: variant for variant in listed}
+            for name, shown in variants.HIGHLIGHTS.items():
+                groups[name] = [by_name[each] for each in shown]
         prompts = _prompts(args, part)
         for name, group in groups.items():
             for task in group[0].tasks:

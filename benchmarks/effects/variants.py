@@ -130,6 +130,16 @@ def _claim(name: str, settings: dict[str, Any], size: int = REDUCED_SIZE) -> Var
     return Variant(name, MappingProxyType(settings), size=size, tasks=tasks)
 
 
+HIGHLIGHTS = {
+    "pools": ("strength 9, noise level", "strength 20, noise level", "2D AVG on V",
+              "2D AVG on both", "2D MAX on V", "2D MAX on both"),
+    "tiles": ("tiles 24, global 0", "tiles 24, global 1", "tiles 16, global 0",
+              "tiles 16, global 0.5", "tiles 16, global 1", "tiles 16, global 0, random shift",
+              "zero-padded tiles 24"),
+}  # fmt: skip
+"""Variants of the claims that are shown on a contact sheet of their own, the documentation's."""
+
+
 def contest() -> Iterator[Variant]:
     """Quality against cost: our methods at their defaults and around them, and the peers."""
     for size, own in ((REDUCED_SIZE, _CONTESTANTS | _MORE), (TILED_SIZE, _CONTESTANTS | _LARGE)):
