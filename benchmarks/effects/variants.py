@@ -193,8 +193,24 @@ CONTEST_PEERS: dict[str, tuple[int, ...]] = {
 """The peers, and the sizes at which they take part."""
 
 
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "soft, at every step": dict(_pooled("2D_AVG", 1, 1), time_decay=0),
+    "soft, late": dict(_pooled("2D_AVG", 1, 1), peak_time=0.7),
+    "soft, strength 20": {**_pooled("2D_AVG", 0.5, 0.5), **_both(slothful=20)},
+    "hard, 1D average on V, at every step": dict(_pooled("1D_AVG", 0, 1), time_decay=0),
+    "hard, average on K, at every step": dict(_pooled("2D_AVG", 1, 0), time_decay=0),
+    "hard, average on K, output blocks alone": dict(out_k_blend=1),
+    "detail, strength 6 at every step": dict(_both(slothful=6, depth_decay=4), time_decay=0),
+    "detail, strength 9, late": dict(_both(slothful=9, depth_decay=4), peak_time=0.6),
+    "detail, strongest token, half": dict(out_mode="2D_NORM", out_k_blend=0.5, out_v_blend=0.5),
+}
+"""What the shipped presets were chosen from, besides what the claims and the sweeps show."""
+
+
 def presets() -> Iterator[Variant]:
-    """The shipped presets."""
+    """The shipped presets, and what they were chosen from."""
+    for name, settings in CANDIDATES.items():
+        yield Variant(f"candidate {name}", MappingProxyType(settings))
     folders = PresetFolders([SHIPPED])
     for name in folders.names():
         settings = folders.load(name).settings.changed()
