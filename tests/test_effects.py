@@ -20,13 +20,14 @@ import slothful
 from benchmarks.effects import variants
 from benchmarks.effects.__main__ import PARTS, main
 from benchmarks.effects.cost import attention_left
-from benchmarks.effects.pareto import Point, front
+from benchmarks.effects.pareto import Point, front, kind_of
 from benchmarks.effects.peers import PEERS, padded_tiles
 from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError, borders, read_rows
 from benchmarks.effects.sweeps import sweeps
 from benchmarks.effects.table import Interval
 from benchmarks.effects.variants import Variant, plain
 from slothful import Moment, Settings
+from slothful.methods import METHODS
 from standalone.checkpoint import SMALL, load
 from tests.unets import make_unet, run
 
@@ -232,17 +233,33 @@ def test_padding_changes_nothing_where_tiles_fit_and_is_seen_where_not():
         assert torch.allclose(padded, expected, atol=1e-4) == fits
 
 
+def test_what_contends_is_a_peer_or_a_method_at_its_defaults():
+    kinds = {kind: set() for kind in ("peer", "default", "settings")}
+    for variant in variants.contest():
+        kinds[kind_of(variant)].add(variant.name.rpartition(" @")[0])
+    assert kinds["default"] == set(METHODS)
+    assert kinds["peer"] == set(variants.CONTEST_PEERS)
+    assert "merged keys" in kinds["settings"]
+
+
 def test_nothing_on_the_front_is_beaten():
     generator = np.random.default_rng(0)
+    kinds = ("peer", "default", "settings")
     points = [
-        Point(str(i), 256, left, Interval(change, change, change, 4), Interval(1, 1, 1, 4))
+        Point(
+            str(i), 256, left, Interval(change, change, change, 4), Interval(1, 1, 1, 4),
+            kinds[i % 3],
+        )
         for i, (left, change) in enumerate(generator.integers(0, 8, (40, 2)) / 8)
-    ]
+    ]  # fmt: skip
     best = front(points)
-    for point in points:
+    assert not [point for point in points if point.name in best and point.kind == "settings"]
+    for point in [p for p in points if p.kind != "settings"]:
         beaten = [
             o for o in points
-            if (o.left < point.left and o.change.mean <= point.change.mean)
+            if (o.kind != "settings"
+            and (o.left < point.left and o.change.mean <= point.change.mean))
+            or (o.left < point.left and o.change.mean <= point.change.mean)
             or (o.left <= point.left and o.change.mean < point.change.mean)
         ]  # fmt: skip
         assert (point.name in best) == (not beaten)

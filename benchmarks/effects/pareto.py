@@ -1,4 +1,7 @@
-"""Quality against cost: change and caption fidelity over the arithmetic that is left."""
+"""Quality against cost: change and caption fidelity over the arithmetic that is left.
+
+The methods at their defaults contend with the peers; other settings of ours show what is possible.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 from benchmarks.effects.table import Interval, Table
 from benchmarks.effects.variants import Variant
 
-COLUMNS = ("variant", "size", "ours", "attention_left", "change", "change_low", "change_high",
+COLUMNS = ("variant", "size", "kind", "attention_left", "change", "change_low", "change_high",
            "caption", "pictures", "on_front", "beaten_by")  # fmt: skip
 
 
@@ -25,45 +28,55 @@ class Point:
     left: float
     change: Interval
     caption: Interval
-    peer: str = ""
+    kind: str = "default"
 
     @property
-    def ours(self) -> bool:
-        """Whether it is a setting of the extension."""
-        return not self.peer
+    def contends(self) -> bool:
+        """Whether it is a method's defaults or a peer."""
+        return self.kind != "settings"
+
+
+def kind_of(variant: Variant) -> str:
+    """ "peer", "default" (a method of the extension as it comes) or "settings" (others of it)."""
+    if variant.peer:
+        return "peer"
+    return "default" if set(variant.settings) <= {"method"} else "settings"
 
 
 def points(table: Table, variants: Sequence[Variant], left: dict[str, float]) -> list[Point]:
     """The variants of which there are pictures and a cost (`left`, by name)."""
     return [
         Point(v.name, v.size, left[v.name], table.mean(v.name, "change"),
-              table.mean(v.name, "caption"), v.peer)
+              table.mean(v.name, "caption"), kind_of(v))
         for v in variants if v.name in left and table.has(v.name)
     ]  # fmt: skip
 
 
 def front(points: Sequence[Point]) -> set[str]:
-    """The names of the points of which none leaves less arithmetic at no more change."""
+    """The names of the contending points of which none leaves less arithmetic at no more change, by
+    the means.
+    """
+    contending = [point for point in points if point.contends]
     return {
         p.name
-        for p in points
+        for p in contending
         if not any(
             o.left <= p.left and o.change.mean <= p.change.mean
             and (o.left, o.change.mean) != (p.left, p.change.mean)
-            for o in points
+            for o in contending
         )
     }  # fmt: skip
 
 
 def beaten_by(point: Point, points: Sequence[Point], table: Table) -> list[str]:
-    """The peers that leave no more arithmetic and change pictures less, beyond chance.
+    """The contending points that leave no more arithmetic and change pictures less, beyond chance.
 
     Beyond chance: the 95 % interval of the difference between the same pictures lies below zero.
     """
     own = table.values(point.name, "change")
     found = []
     for other in points:
-        if other.peer and other.left <= point.left and other.name != point.name:
+        if other.contends and other.left <= point.left and other.name != point.name:
             difference = table.paired(table.values(other.name, "change"), own)
             if difference.high < 0:
                 found.append(other.name)
@@ -79,7 +92,7 @@ def write_points(points: Sequence[Point], table: Table, path: Path) -> None:
         for p in sorted(points, key=lambda p: (p.size, p.left)):
             same = [other for other in points if other.size == p.size]
             writer.writerow((
-                p.name, p.size, p.ours, f"{p.left:.4f}", f"{p.change.mean:.5f}",
+                p.name, p.size, p.kind, f"{p.left:.4f}", f"{p.change.mean:.5f}",
                 f"{p.change.low:.5f}", f"{p.change.high:.5f}", f"{p.caption.mean:.4f}",
                 p.change.count, p.name in on_front[p.size], "; ".join(beaten_by(p, same, table)),
             ))  # fmt: skip
@@ -103,9 +116,10 @@ def draw_front(points: Sequence[Point], path: Path) -> None:
             for p in own:
                 value = getattr(p, measure)
                 error = [[value.mean - value.low], [value.high - value.mean]]
-                colour = "tab:blue" if p.ours else "tab:orange"
+                colour = "tab:orange" if p.kind == "peer" else "tab:blue"
                 mark = "D" if p.name in best else "o"
-                axis.errorbar(p.left, value.mean, error, fmt=mark, color=colour, alpha=0.8)
+                axis.errorbar(p.left, value.mean, error, fmt=mark, color=colour, alpha=0.8,
+                              fillstyle="full" if p.contends else "none")  # fmt: skip
                 if row == 0:
                     name = p.name.removesuffix(f" @{size}")
                     axis.annotate(name, (p.left, value.mean), fontsize=7, xytext=(5, 4),
@@ -114,7 +128,9 @@ def draw_front(points: Sequence[Point], path: Path) -> None:
                 line = sorted((p.left, p.change.mean) for p in own if p.name in best)
                 axis.step(*zip(*line), where="post", color="gray", linewidth=0.8)
                 axis.set_yscale("symlog", linthresh=0.005)  # most points lie close to 0
-                axis.set_title(f"{size}x{size} (blue: this extension, orange: peers)")
+                axis.set_title(
+                    f"{size}x{size} (blue: ours, hollow: not the defaults; orange: peers)"
+                )
             axis.set_xlabel("part of the self-attention's arithmetic that is left")
             axis.set_ylabel(label)
     figure.savefig(path, dpi=100)
