@@ -65,12 +65,14 @@ def test_the_switch_wins(plot):
 def test_a_preset_lies_under_what_other_axes_set(plot):
     preset, peak = axis(plot, "Preset"), axis(plot, "Peak time")
     assert "soft" in preset.choices()
+    soft = PresetFolders([SHIPPED]).load("soft").settings
+    assert soft.peak_time != 0.9 and soft.changed()
     for order in ([(preset, "soft"), (peak, 0.9)], [(peak, 0.9), (preset, "soft")]):
         request = types.SimpleNamespace()
         for option, value in order:
             option.apply(request, value, [])
         settings = read_arguments([False], overrides_of(request))
-        assert (settings.peak_time, settings.in_v_blend) == (0.9, 0.5)
+        assert settings == soft.replace(peak_time=0.9)
     with pytest.raises(PresetError, match="there is no preset 'sift'"):
         preset.confirm(None, ["soft", "sift"])
 
