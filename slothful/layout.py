@@ -56,7 +56,7 @@ def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
         answers = _answer_indices(plan.grid, plan.tiling).to(device)
     own, halo = windows, None
     if _own_in_view(plan):
-        own = own[:, :0]
+        own = own[:, :0]  # only global keys are picked by index
     if plan.key_tiling is not None:
         own = _window_indices(plan.grid, plan.key_tiling).to(device)
         halo = own.flatten() if plan.pools else None
@@ -188,6 +188,6 @@ def deal_keys(projected: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.
     dealt = projected.new_empty(shape)
     sizes = _window_shape(plan.tiling)
     own = rearrange(dealt[:, :, :tokens], "b (y x) (h w) c -> b y h x w c", **sizes)
-    own.copy_(rearrange(projected, "b (y h x w) c -> b y h x w c", **sizes))
+    own.copy_(rearrange(projected, f"{_GRID} -> b y h x w c", **sizes))
     dealt[:, :, tokens:] = picked
     return dealt.flatten(0, 1)

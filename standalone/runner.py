@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 HOST_MODULES = Path(__file__).parent / "host"
 
 
-def load_script_class() -> type:
-    """The script class of scripts/slothful_attention.py, imported on top of the host's `modules`.
+def find_host_modules() -> None:
+    """Make `modules` the host's package for imports from now on.
 
-    Raises `RuntimeError` when the webui's own `modules` package is already imported.
+    Raises `RuntimeError` when the webui's own is already imported.
     """
     present = sys.modules.get("modules")
     if present is not None and not str(present.__file__).startswith(str(HOST_MODULES)):
@@ -22,6 +22,14 @@ def load_script_class() -> type:
     for path in (ROOT, HOST_MODULES):
         if str(path) not in sys.path:
             sys.path.insert(0, str(path))
+
+
+def load_script_class() -> type:
+    """The script class of scripts/slothful_attention.py, imported on top of the host's `modules`.
+
+    Raises `RuntimeError` as `find_host_modules` does.
+    """
+    find_host_modules()
     from modules import script_callbacks, scripts
 
     script_callbacks.clear_callbacks()

@@ -127,10 +127,10 @@ def _study(args: argparse.Namespace) -> int:
     return 0
 
 
-def _prompts(args: argparse.Namespace, part: str, size: int = variants.REDUCED_SIZE) -> range:
-    """The prompts of a part's pictures of a size."""
+def _prompts(args: argparse.Namespace, part: str, enlarged: bool = False) -> range:
+    """The prompts of a part's pictures."""
     count = args.sweep_prompts if part == "sweeps" else args.prompts
-    return range(min(count, args.large_prompts) if size > variants.REDUCED_SIZE else count)
+    return range(min(count, args.large_prompts) if enlarged else count)
 
 
 def make_pictures(
@@ -141,7 +141,7 @@ def make_pictures(
         (variant, task, prompt)
         for part, listed in chosen.items()
         for variant, task in order(listed)
-        for prompt in _prompts(args, part, variant.size)
+        for prompt in _prompts(args, part, variant.enlarged)
     ]
     by_name = {variant.name: variant for listed in chosen.values() for variant in listed}
     missing = [each for each in tasks if study.missing(*each)]

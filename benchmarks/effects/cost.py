@@ -16,6 +16,7 @@ from benchmarks.effects.variants import Variant, plain
 from slothful import Settings
 from slothful.sites import LATENT_FACTOR
 from standalone.attention import attention_by
+from standalone.runner import find_host_modules
 from standalone.samplers import Sampler
 
 
@@ -26,6 +27,7 @@ def attention_left(model: nn.Module, variant: Variant, conditions: Conditions) -
     Counts the products of one row at every step, with PyTorch's FlopCounterMode. What a peer does
     outside of the self-attention (tomesd's matching) is counted against it.
     """
+    find_host_modules()
     from modules.sd_samplers_common import setup_img2img_steps
 
     unet = model.model.diffusion_model

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.effects.table import Interval, Table
 from benchmarks.effects.variants import Variant
 
-COLUMNS = ("variant", "size", "kind", "attention_left", "change", "change_low", "change_high",
+COLUMNS = ("variant", "size", "standing", "attention_left", "change", "change_low", "change_high",
            "caption", "pictures", "on_front", "beaten_by")  # fmt: skip
 
 
@@ -28,26 +28,19 @@ class Point:
     left: float
     change: Interval
     caption: Interval
-    kind: str = "default"
+    standing: str = "default"
 
     @property
     def contends(self) -> bool:
         """Whether it is a method's defaults or a peer."""
-        return self.kind != "settings"
-
-
-def kind_of(variant: Variant) -> str:
-    """ "peer", "default" (a method of the extension as it comes) or "settings" (others of it)."""
-    if variant.peer:
-        return "peer"
-    return "default" if set(variant.settings) <= {"method"} else "settings"
+        return self.standing != "settings"
 
 
 def points(table: Table, variants: Sequence[Variant], left: dict[str, float]) -> list[Point]:
     """The variants of which there are pictures and a cost (`left`, by name)."""
     return [
         Point(v.name, v.size, left[v.name], table.mean(v.name, "change"),
-              table.mean(v.name, "caption"), kind_of(v))
+              table.mean(v.name, "caption"), v.standing)
         for v in variants if v.name in left and table.has(v.name)
     ]  # fmt: skip
 
@@ -92,7 +85,7 @@ def write_points(points: Sequence[Point], table: Table, path: Path) -> None:
         for p in sorted(points, key=lambda p: (p.size, p.left)):
             same = [other for other in points if other.size == p.size]
             writer.writerow((
-                p.name, p.size, p.kind, f"{p.left:.4f}", f"{p.change.mean:.5f}",
+                p.name, p.size, p.standing, f"{p.left:.4f}", f"{p.change.mean:.5f}",
                 f"{p.change.low:.5f}", f"{p.change.high:.5f}", f"{p.caption.mean:.4f}",
                 p.change.count, p.name in on_front[p.size], "; ".join(beaten_by(p, same, table)),
             ))  # fmt: skip
@@ -116,7 +109,7 @@ def draw_front(points: Sequence[Point], path: Path) -> None:
             for p in own:
                 value = getattr(p, measure)
                 error = [[value.mean - value.low], [value.high - value.mean]]
-                colour = "tab:orange" if p.kind == "peer" else "tab:blue"
+                colour = "tab:orange" if p.standing == "peer" else "tab:blue"
                 mark = "D" if p.name in best else "o"
                 axis.errorbar(p.left, value.mean, error, fmt=mark, color=colour, alpha=0.8,
                               fillstyle="full" if p.contends else "none")  # fmt: skip

@@ -61,6 +61,13 @@ class Variant:
         return self.size > REDUCED_SIZE
 
     @property
+    def standing(self) -> str:
+        """ "peer", "default" (a method as it comes) or "settings" (others of ours)."""
+        if self.peer:
+            return "peer"
+        return "default" if set(self.settings or {}) <= {"method"} else "settings"
+
+    @property
     def args(self) -> list[Any]:
         """The script's arguments, as over the API."""
         return [{"enabled": False} if self.settings is None else dict(self.settings)]
