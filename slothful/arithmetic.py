@@ -8,6 +8,7 @@ import math
 import torch
 
 from slothful.layout import plan_layout
+from slothful.likeness import WIDTH
 from slothful.plan import SitePlan, plan_site
 from slothful.schedule import Moment
 from slothful.settings import Settings
@@ -25,7 +26,7 @@ def attention_operations(
     plan: SitePlan | None, grid: tuple[int, int], channels: int, inner: int
 ) -> float:
     """Multiplications and additions of one attn1 for one row of the batch: four projections,
-    scores and the sum of values. With merging, also of the matching.
+    scores and the sum of values. With merging, also of finding what is alike.
 
     `grid` is its (height, width) in tokens, `channels` are those of a token, `inner` those of a
     projection (all heads). Without a plan: of the attention as it is.
@@ -38,6 +39,8 @@ def attention_operations(
     if plan is not None and plan.merging is not None:
         destinations = plan.merging.destinations
         matching = 2.0 * channels * destinations * (tokens - destinations)
+    elif plan is not None and plan.merges:
+        matching = _likeness_operations(plan, channels)
     return matching + 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
 
 
@@ -83,9 +86,19 @@ def _projected_tokens(plan: SitePlan) -> int:
     if plan.merging is not None:
         return plan.key_count
     if plan.pools:
-        windows = 1 if plan.tiling is None else len(plan.tiling)
-        local = math.prod(plan.window) if plan.reduction is None else len(plan.reduction)
+        local = plan.tokens if plan.reduction is None else plan.windows * len(plan.reduction)
         shared = plan.global_reduction
-        return windows * local + (len(shared) if shared else 0)
+        return local + (len(shared) if shared else 0)
     sources = plan_layout(plan, torch.device("cpu")).sources
     return plan.tokens if sources is None else len(sources)
+
+
+def _likeness_operations(plan: SitePlan, channels: int) -> float:
+    """Of comparing every token with every kept one, in the channels of the comparison."""
+    compared = 0
+    if plan.reduction is not None:
+        compared += plan.windows * math.prod(plan.window) * len(plan.reduction)
+    if plan.global_reduction is not None:
+        compared += plan.tokens * len(plan.global_reduction)
+    projection = channels * plan.tokens if channels > WIDTH else 0
+    return 2.0 * min(channels, WIDTH) * compared + 2.0 * WIDTH * projection

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from slothful.layout import Layout, deal_keys, join_answers, key_sources, plan_layout, split_queries
+from slothful.layout import Layout, deal_keys, join_answers, plan_layout, split_queries
 from slothful.plan import SitePlan
+from slothful.sources import key_sources
+from slothful.weighted_attention import WeightedAttention
 
 PlanFor = Callable[[torch.Tensor, tuple, dict], "SitePlan | None"]
 """Called as plan_for(tokens, args, kwargs) with an attn1's arguments: the plan for this call."""
@@ -26,6 +28,7 @@ class LayerHooks:
         self.layer = layer
         self.index = index
         self.plan: SitePlan | None = None
+        self.weighted = WeightedAttention(layer.attn1)
         self._plan_for = plan_for
 
     def register(self) -> list[RemovableHandle]:
@@ -48,6 +51,7 @@ class LayerHooks:
         self, attention: nn.Module, args: tuple, kwargs: dict
     ) -> tuple[tuple, dict] | None:
         tokens = args[0] if args else kwargs["x"]
+        self.weighted.log_weights = None
         self.plan = self._plan_for(tokens, args, kwargs)
         if self.plan is None:
             return None
@@ -79,7 +83,7 @@ class ReducingHooks(LayerHooks):
             before = functools.partial(self._before_projection, part)
             handles.append(projection.register_forward_pre_hook(before))
             handles.append(projection.register_forward_hook(self._after_projection))
-        return handles
+        return handles + self.weighted.register()
 
     def begin(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch * W, T, channels) and (batch, M, channels) for W windows.
@@ -90,7 +94,8 @@ class ReducingHooks(LayerHooks):
         """
         self._layout = plan_layout(self.plan, tokens.device)
         queries = split_queries(tokens, self._layout, self.plan)
-        keys, values = key_sources(tokens, queries, self._layout, self.plan)
+        sources = key_sources(tokens, queries, self._layout, self.plan)
+        keys, values, self.weighted.log_weights = sources
         self._split_values = values is not keys
         return queries, torch.cat([keys, values], dim=1) if self._split_values else keys
 

@@ -16,7 +16,7 @@ from einops import rearrange
 
 from slothful.outside import outside_cells
 from slothful.plan import SitePlan
-from slothful.pooling import kept_index, reduce_tokens
+from slothful.pooling import kept_index
 from slothful.tiling import Tiling
 
 _GRID, _WINDOWS = "b (y h x w) c", "(b y x) (h w) c"
@@ -60,17 +60,22 @@ def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
     if plan.key_tiling is not None:
         own = _window_indices(plan.grid, plan.key_tiling).to(device)
         halo = own.flatten() if plan.pools else None
-    if plan.pools:
+    before = plan.tokens
+    if plan.reduction is None:
+        keys = own
+    elif plan.pools:
         # pooled tokens lie in a row: window 0, window 1, ..., the whole grid's
-        count = own.shape[1] if plan.reduction is None else len(plan.reduction)
-        keys = torch.arange(len(windows) * count, device=device).reshape(-1, count)
+        before = len(windows) * len(plan.reduction)
+        keys = torch.arange(before, device=device).reshape(-1, len(plan.reduction))
     else:
-        keys = own if plan.reduction is None else own[:, kept_index(plan.reduction, device)]
+        keys = own[:, kept_index(plan.reduction, device)]
     if plan.global_reduction is not None:
-        cells = outside_cells(plan.global_reduction, plan.near).to(device)
+        if plan.merges:
+            seen = torch.arange(len(plan.global_reduction)).expand(len(windows), -1).to(device)
+        else:
+            seen = outside_cells(plan.global_reduction, plan.near).to(device)
         kept = kept_index(plan.global_reduction, device)
-        outside = keys.numel() + cells if plan.pools else kept[cells]
-        keys = torch.cat([keys, outside], dim=1)
+        keys = torch.cat([keys, before + seen if plan.pools else kept[seen]], dim=1)
     keys = keys.flatten()
     sources = None
     if not plan.pools and not _own_in_view(plan):
@@ -83,7 +88,7 @@ def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
 
 def _own_in_view(plan: SitePlan) -> bool:
     """Whether the windows' own keys are all tokens of the grid, each once."""
-    every_token = plan.reduction is None and plan.key_tiling is None and not plan.pools
+    every_token = plan.reduction is None and plan.key_tiling is None
     return every_token and plan.tiling.side_by_side
 
 
@@ -124,7 +129,7 @@ def split_queries(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> torch
         return tokens
     if layout.queries is None:
         return rearrange(tokens, f"{_GRID} -> {_WINDOWS}", **_window_shape(plan.tiling))
-    return _windows_of(tokens, layout.queries, plan)
+    return windows_of(tokens, layout.queries, plan)
 
 
 def _window_shape(tiling: Tiling) -> dict[str, int]:
@@ -132,7 +137,10 @@ def _window_shape(tiling: Tiling) -> dict[str, int]:
     return {"y": len(rows), "h": rows.size, "x": len(columns), "w": columns.size}
 
 
-def _windows_of(tokens: torch.Tensor, index: torch.Tensor, plan: SitePlan) -> torch.Tensor:
+def windows_of(tokens: torch.Tensor, index: torch.Tensor, plan: SitePlan) -> torch.Tensor:
+    """The tokens that an index picks, window after window: (batch, tokens, channels) ->
+    (batch * W, picked, channels).
+    """
     picked = tokens.index_select(1, index)
     return rearrange(picked, "b (w t) c -> (b w) t c", w=len(plan.tiling))
 
@@ -147,30 +155,6 @@ def join_answers(answers: torch.Tensor, layout: Layout, plan: SitePlan) -> torch
         return rearrange(answers, f"{_WINDOWS} -> {_GRID}", **_window_shape(plan.tiling))
     joined = rearrange(answers, "(b w) t c -> b (w t) c", w=len(plan.tiling))
     return joined.index_select(1, layout.answers)
-
-
-def key_sources(
-    tokens: torch.Tensor, queries: torch.Tensor, layout: Layout, plan: SitePlan
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is projected to keys and to values, each (batch, M, channels).
-
-    `tokens`: (batch, tokens, channels); `queries`: the same, split into windows by
-    `split_queries`. Where keys and values come from the same tokens, the same tensor is returned
-    twice.
-    """
-    if not plan.pools:
-        sources = tokens if layout.sources is None else tokens.index_select(1, layout.sources)
-        return sources, sources
-    if plan.tiling is None:
-        return reduce_tokens(tokens, plan.reduction)
-    own = queries if layout.halo is None else _windows_of(tokens, layout.halo, plan)
-    parts = [(own, own) if plan.reduction is None else reduce_tokens(own, plan.reduction)]
-    windows = len(plan.tiling)
-    parts = [[rearrange(part, "(b w) k c -> b (w k) c", w=windows) for part in parts[0]]]
-    if plan.global_reduction is not None:
-        parts.append(reduce_tokens(tokens, plan.global_reduction))
-    keys, values = (torch.cat(part, dim=1) for part in zip(*parts))
-    return keys, values
 
 
 def deal_keys(projected: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:
@@ -188,6 +172,6 @@ def deal_keys(projected: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.
     dealt = projected.new_empty(shape)
     sizes = _window_shape(plan.tiling)
     own = rearrange(dealt[:, :, :tokens], "b (y x) (h w) c -> b y h x w c", **sizes)
-    own.copy_(rearrange(projected, f"{_GRID} -> b y h x w c", **sizes))
+    own.copy_(rearrange(projected[:, : plan.tokens], f"{_GRID} -> b y h x w c", **sizes))
     dealt[:, :, tokens:] = picked
     return dealt.flatten(0, 1)

@@ -6,8 +6,6 @@ import functools
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -25,21 +23,16 @@ class MergingHooks(LayerHooks):
         super().__init__(layer, index, plan_for)
         self._input: torch.Tensor | None = None
         self._match: TokenMatch | None = None
-        self._projected: dict[str, torch.Tensor] = {}
 
     def register(self) -> list[RemovableHandle]:
         """Put the hooks on the block and on its parts."""
-        layer, attention = self.layer, self.layer.attn1
+        layer = self.layer
         handles = [
             layer.register_forward_pre_hook(self._before_layer, with_kwargs=True),
             *super().register(),
+            *self.weighted.register(),
             layer.register_forward_hook(self._after_layer),
         ]
-        for name in ("to_q", "to_k", "to_v"):
-            keep = functools.partial(self._after_projection, name)
-            handles.append(getattr(attention, name).register_forward_hook(keep))
-        # its first layer, because the webui's optimizations call the layers one by one
-        handles.append(attention.to_out[0].register_forward_pre_hook(self._before_output))
         for part, module in (("cross", layer.attn2), ("mlp", layer.ff)):
             before = functools.partial(self._before_part, part)
             after = functools.partial(self._after_part, part)
@@ -53,6 +46,8 @@ class MergingHooks(LayerHooks):
         self._match = TokenMatch(self._input, merging, self.index)
         if not merging.attention:
             return tokens, tokens
+        if merging.proportional:
+            self.weighted.log_weights = self._match.log_sizes()
         merged = self._match.merge(tokens)
         return (tokens if merging.keys_only else merged), merged
 
@@ -82,33 +77,3 @@ class MergingHooks(LayerHooks):
         if self._match is None or not getattr(self.plan.merging, part):
             return None
         return self._match.unmerge(output)
-
-    # -- proportional attention. No optimization of the webui takes a bias for the scores, so the
-    # active one gets a single token to work on, and its answer is replaced by that of torch's own
-    # attention over what to_q, to_k and to_v gave.
-
-    @property
-    def _proportional(self) -> bool:
-        merging = None if self._match is None else self.plan.merging
-        return merging is not None and merging.attention and merging.proportional
-
-    def _after_projection(
-        self, name: str, projection: nn.Module, args: tuple, projected: torch.Tensor
-    ) -> torch.Tensor | None:
-        if not self._proportional:
-            return None
-        self._projected[name] = projected
-        return projected[:, :1]
-
-    def _before_output(self, layer: nn.Module, args: tuple) -> tuple | None:
-        if not self._proportional:
-            return None
-        query, key, value = (
-            rearrange(self._projected.pop(name), "b n (h c) -> b h n c", h=self.layer.attn1.heads)
-            for name in ("to_q", "to_k", "to_v")
-        )
-        bias = self._match.log_sizes().to(query.dtype)
-        answers = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=rearrange(bias, "b n -> b 1 1 n")
-        )
-        return (rearrange(answers, "b h n c -> b n (h c)"), *args[1:])

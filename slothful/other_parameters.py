@@ -58,10 +58,11 @@ class OtherParameters:
     """Fields of `Settings`."""
 
     kept_token: str = param(
-        "jittered",
+        "merged",
         "Kept token",
-        "Which token of a cell is kept: always the first, or one that moves from step to step, "
-        "which leaves no fixed grid.",
+        "Which token of a cell is kept where nothing is pooled: always the first, one that moves "
+        "from step to step (jittered), or such a one that stands for all tokens that are most "
+        "like it and weighs as much as they do (merged: nearest to the picture without it).",
         group="schedule",
         choices=KEPT,
         methods=(*SUBSAMPLING, DOWNSAMPLING),
@@ -149,13 +150,13 @@ class OtherParameters:
     )
     merge_mlp: bool = param(False, "Merge MLP", "Merge before the feed-forward layers.", **_MERGES)
     merge_keys_only: bool = param(
-        False,
+        True,
         "Merge keys and values only",
         "In self-attention every query is kept, so that no detail is copied between tokens.",
         **_MERGES,
     )
     merge_proportional: bool = param(
-        False,
+        True,
         "Proportional attention",
         "A merged token weighs in self-attention as much as the tokens in it.",
         **_MERGES,

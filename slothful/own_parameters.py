@@ -84,8 +84,8 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
     }
 
 
-_IN = _sides("in", "Input blocks", 6.0)
-_OUT = _sides("out", "Output blocks", 4.0)
+_IN = _sides("in", "Input blocks", 12.0)
+_OUT = _sides("out", "Output blocks", 12.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +162,7 @@ class OwnParameters:
         32, "Tile size", "Largest side of a tile, in tokens.", **_TILE, **_STEADY
     )
     global_ratio: float = param(
-        0.5,
+        0.3,
         "Global ratio",
         "Keys from the rest of the picture, as dense as if the whole picture gave so many for each "
         "key of the tile; more keeps the picture consistent.",

@@ -56,6 +56,11 @@ class SitePlan:
         return any(r is not None and r.pools for r in (self.reduction, self.global_reduction))
 
     @property
+    def merges(self) -> bool:
+        """Whether keys stand for the tokens that are most like them, and weigh as much."""
+        return any(r is not None and r.merges for r in (self.reduction, self.global_reduction))
+
+    @property
     def near(self) -> Tiling | None:
         """The windows of the tokens that queries see as their own."""
         return self.key_tiling or self.tiling
@@ -65,6 +70,11 @@ class SitePlan:
         """(height, width) of the tokens that a query sees as its own."""
         near = self.near
         return self.grid if near is None else (near.rows.size, near.columns.size)
+
+    @property
+    def windows(self) -> int:
+        """The number of windows, 1 where the queries are not tiled."""
+        return 1 if self.tiling is None else len(self.tiling)
 
     @property
     def query_count(self) -> int:
@@ -81,6 +91,8 @@ class SitePlan:
         local = math.prod(self.window) if self.reduction is None else len(self.reduction)
         if self.global_reduction is None:
             return local
+        if self.global_reduction.merges:  # its tokens lie everywhere, so every window sees it
+            return local + len(self.global_reduction)
         return local + outside_cells(self.global_reduction, self.near).shape[1]
 
     def __str__(self) -> str:
@@ -181,11 +193,12 @@ def _reduce(
     thinning: float = 1.0,
 ) -> Reduction:
     """The reduction with the mode and blends that the method has at the site."""
-    generator = _generator(site, moment) if settings.kept_token == "jittered" else None
+    generator = None if settings.kept_token == "first" else _generator(site, moment)
+    chosen = dict(generator=generator, merges=settings.kept_token == "merged")
     if settings.method == DOWNSAMPLING:
         blend = 1.0 if settings.downsample_mode == "area" else 0.0
         factor = math.sqrt(strength)
-        return plan_downsampling(*grid, factor=factor, blend=blend, generator=generator)
+        return plan_downsampling(*grid, factor=factor, blend=blend, **chosen)
     side = "out" if site.side == "out" else "in"
     pools = strength > 1  # a cell of one token is its own pool
     return plan_reduction(
@@ -197,7 +210,7 @@ def _reduce(
         thinning=thinning,
         k_blend=getattr(settings, f"{side}_k_blend") if pools else 0.0,
         v_blend=getattr(settings, f"{side}_v_blend") if pools else 0.0,
-        generator=generator,
+        **chosen,
     )
 
 

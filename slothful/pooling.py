@@ -17,11 +17,11 @@ def reduce_tokens(tokens: torch.Tensor, reduction: Reduction) -> tuple[torch.Ten
     """Key input and value input, each (batch, len(reduction), channels), of the same dtype.
 
     `tokens`: (batch, rows.length * columns.length, channels) in row order. Where both blends are
-    equal, the same tensor is returned twice. Source: the ComfyUI original's blends, corrected so
-    that a blend of 1 is the pool.
+    equal, the same tensor is returned twice. What joins a kept token is not in it. Source: the
+    ComfyUI original's blends, corrected so that a blend of 1 is the pool.
     """
     one = tokens.index_select(1, kept_index(reduction, tokens.device))
-    if not reduction.pools:
+    if reduction.k_blend == reduction.v_blend == 0:
         return one, one
     pool = POOLS[reduction.pool](tokens, reduction)
     keys = _blend(one, pool, reduction.k_blend)

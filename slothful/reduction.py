@@ -16,7 +16,9 @@ class Reduction:
     `rows` and `columns` are the cells of a (rows.length, columns.length) grid; a 1D mode has one
     row that holds all tokens in row order. `pool` is a key of `POOLS`. `k_blend` and `v_blend` in
     [0, 1] lead from one token of the cell (0) to its pool (1). That token is the cell's first,
-    moved by `offset` (rows, columns), yet before the next cell.
+    moved by `offset` (rows, columns), yet before the next cell. Where it `merges`, blends are 0 and
+    every other token of the grid joins the kept one that is most like it, whose place their mean
+    takes.
     """
 
     rows: Cells
@@ -25,6 +27,7 @@ class Reduction:
     k_blend: float = 0.0
     v_blend: float = 0.0
     offset: tuple[int, int] = (0, 0)
+    merges: bool = False
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
@@ -32,7 +35,7 @@ class Reduction:
     @property
     def pools(self) -> bool:
         """Whether any key or value is more than a plain subsample."""
-        return self.k_blend > 0 or self.v_blend > 0
+        return self.merges or self.k_blend > 0 or self.v_blend > 0
 
 
 def plan_reduction(
@@ -46,14 +49,16 @@ def plan_reduction(
     k_blend: float = 0.0,
     v_blend: float = 0.0,
     generator: random.Random | None = None,
+    merges: bool = False,
 ) -> Reduction:
     """The reduction of a (height, width) grid by `strength` tokens a key.
 
     `thinning` >= 1 keeps only every so-manieth cell: cells keep the size that `strength` gives
     them, their spacing follows `strength` * `thinning`. `mode` is "1D_" or "2D_" and a key of
     `POOLS`. A `generator` chooses which token of each cell is kept, without one it is the first.
-    Source of the strides: the ComfyUI original (MitoshiroPJ); of `rounding="smooth"` and the
-    choice of the token: this project.
+    With `merges` the others join the kept ones, unless something is pooled. Source of the strides:
+    the ComfyUI original (MitoshiroPJ); of `rounding="smooth"`, the choice of the token and what
+    joins it: this project.
     """
     dimensions, _, pool = mode.partition("_")
     one_row = dimensions == "1D"
@@ -71,7 +76,8 @@ def plan_reduction(
         cells_y = even_cells(rows, round(rows / root), size)
         cells_x = even_cells(columns, round(columns / (spacing / root)), size)
     offset = jitter(cells_y, cells_x, generator)
-    return Reduction(cells_y, cells_x, pool, k_blend, v_blend, offset)
+    merges = merges and k_blend == v_blend == 0
+    return Reduction(cells_y, cells_x, pool, k_blend, v_blend, offset, merges)
 
 
 def plan_downsampling(
@@ -81,6 +87,7 @@ def plan_downsampling(
     factor: float,
     blend: float = 0.0,
     generator: random.Random | None = None,
+    merges: bool = False,
 ) -> Reduction:
     """The reduction of a (height, width) grid to 1 / `factor` of its tokens along each axis.
 
@@ -88,7 +95,9 @@ def plan_downsampling(
     """
     rows, columns = (even_cells(length, int(length / factor)) for length in (height, width))
     offset = jitter(rows, columns, generator)
-    return Reduction(rows, columns, k_blend=blend, v_blend=blend, offset=offset)
+    return Reduction(
+        rows, columns, k_blend=blend, v_blend=blend, offset=offset, merges=merges and blend == 0
+    )
 
 
 def jitter(rows: Cells, columns: Cells, generator: random.Random | None) -> tuple[int, int]:

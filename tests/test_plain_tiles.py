@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import slothful
 from slothful import Moment, Settings, plan_site
-from slothful.layout import key_sources, plan_layout, split_queries
+from slothful.layout import plan_layout, split_queries
 from slothful.sites import Site
+from slothful.sources import key_sources
 from slothful.tiling import divisor_counts
 from tests.unets import make_unet, run
 
@@ -121,7 +122,7 @@ def test_with_a_halo_a_tile_sees_its_neighbours_edges(method):
     layout = plan_layout(plan, CPU)
     tokens = torch.arange(48.0 * 32).reshape(1, -1, 1)
     queries = split_queries(tokens, layout, plan)
-    sources, _ = key_sources(tokens, queries, layout, plan)
+    sources, *_ = key_sources(tokens, queries, layout, plan)
     keys = slothful.layout.deal_keys(sources, layout, plan)
     assert queries.shape[1:] == (16 * 16, 1)
     assert keys.shape[1:] == (22 * 22, 1)

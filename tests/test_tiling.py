@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slothful import Moment, Settings, plan_site
-from slothful.layout import deal_keys, join_answers, key_sources, plan_layout, split_queries
+from slothful.layout import deal_keys, join_answers, plan_layout, split_queries
 from slothful.outside import outside_cells
 from slothful.plan import SitePlan
 from slothful.pooling import kept_index
 from slothful.sites import Site
+from slothful.sources import key_sources
 from slothful.tiling import axis_windows, plan_tiling, with_halo
 
 SITE = Site("IN01", 0, 1, 1, None, ())
@@ -61,7 +62,7 @@ def test_windows_side_by_side_are_cut_from_the_grid():
     layout = plan_layout(plan, CPU)
     assert layout.queries is layout.answers is None
     tokens = torch.randn(2, 32 * 48, 3, generator=torch.Generator().manual_seed(0))
-    sources, _ = key_sources(tokens, tokens, layout, plan)
+    sources, *_ = key_sources(tokens, tokens, layout, plan)
     queries = split_queries(tokens, layout, plan)
     grid = tokens.unflatten(1, (32, 48))
     cut = [grid[:, y : y + 16, x : x + 16].flatten(1, 2) for y in (0, 16) for x in (0, 16, 32)]
@@ -100,7 +101,7 @@ def test_each_window_sees_its_own_tokens_and_the_thinned_rest():
     layout = plan_layout(plan, CPU)
     tokens = torch.arange(32.0 * 48).reshape(1, -1, 1)
     queries = split_queries(tokens, layout, plan)
-    sources, _ = key_sources(tokens, queries, layout, plan)
+    sources, *_ = key_sources(tokens, queries, layout, plan)
     assert len(sources[0].unique()) == sources.shape[1]  # no token is projected twice
     keys = deal_keys(sources, layout, plan)
     own, rest = keys[:, :256], keys[:, 256:]

@@ -1,0 +1,80 @@
+"""What keys and values are made from: a site's tokens, their pools, or what stands for them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+
+from slothful.layout import Layout, split_queries, windows_of
+from slothful.likeness import features_of, join_alike, means_of, sizes_of
+from slothful.plan import SitePlan
+from slothful.pooling import kept_index, reduce_tokens
+
+
+class KeySources(NamedTuple):
+    """What is projected to keys and to values, each (batch, M, channels), the same tensor where
+    both come from the same tokens; and where some keys weigh more than others, the logarithm of
+    the weights of every window's: (batch * W, K).
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    log_weights: torch.Tensor | None = None
+
+
+def key_sources(
+    tokens: torch.Tensor, queries: torch.Tensor, layout: Layout, plan: SitePlan
+) -> KeySources:
+    """Where keys and values come from.
+
+    `tokens`: (batch, tokens, channels); `queries`: the same, split into windows by
+    `split_queries`.
+    """
+    if not plan.pools:
+        sources = tokens if layout.sources is None else tokens.index_select(1, layout.sources)
+        return KeySources(sources, sources)
+    if plan.merges:
+        return _merged_sources(tokens, layout, plan)
+    if plan.tiling is None:
+        return KeySources(*reduce_tokens(tokens, plan.reduction))
+    own = queries if layout.halo is None else windows_of(tokens, layout.halo, plan)
+    own = reduce_tokens(own, plan.reduction)
+    parts = [[rearrange(part, "(b w) k c -> b (w k) c", w=len(plan.tiling)) for part in own]]
+    if plan.global_reduction is not None:
+        parts.append(reduce_tokens(tokens, plan.global_reduction))
+    return KeySources(*(torch.cat(part, dim=1) for part in zip(*parts)))
+
+
+def _merged_sources(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> KeySources:
+    """Kept tokens that stand for those which joined them. Of the whole grid's, a window counts only
+    the tokens that are not its own.
+    """
+
+    def own_of(part: torch.Tensor) -> torch.Tensor:
+        if layout.halo is None:
+            return split_queries(part, layout, plan)
+        return windows_of(part, layout.halo, plan)
+
+    own, shared = plan.reduction, plan.global_reduction
+    features = features_of(tokens)
+    own_joined = own and join_alike(own_of(features), kept_index(own, tokens.device))
+    shared_joined = shared and join_alike(features, kept_index(shared, tokens.device))
+    del features  # its memory serves for the means
+    parts, weights = [], []
+    if own is None:
+        parts.append(tokens)
+        weights.append(tokens.new_ones(len(tokens) * plan.windows, math.prod(plan.window)))
+    else:
+        weights.append(sizes_of(own_joined, len(own)))
+        means = means_of(own_of(tokens), own_joined, weights[0])
+        parts.append(means.reshape(len(tokens), -1, means.shape[-1]))
+    if shared is not None:
+        sizes = sizes_of(shared_joined, len(shared))
+        parts.append(means_of(tokens, shared_joined, sizes))
+        inside = sizes_of(own_of(shared_joined[..., None])[..., 0], len(shared))
+        weights.append(sizes.repeat_interleave(plan.windows, dim=0) - inside)
+    sources = torch.cat(parts, dim=1)
+    return KeySources(sources, sources, torch.cat(weights, dim=1).log())

@@ -1,0 +1,57 @@
+"""Attention in which some keys weigh more than others."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+
+class WeightedAttention:
+    """Hooks on an attn1 that answer in the place of the active optimization while `log_weights` is
+    set: a (batch, keys) tensor, the logarithm of each key's weight; minus infinity hides a key.
+
+    None of the webui's optimizations takes a bias for the scores. So the active one gets a single
+    token to work on, and its answer is replaced by that of torch's own attention over what to_q,
+    to_k and to_v gave. Source: proportional attention (Token Merging, Bolya et al., 2023).
+    """
+
+    def __init__(self, attention: nn.Module):
+        self.attention = attention
+        self.log_weights: torch.Tensor | None = None
+        self._projected: dict[str, torch.Tensor] = {}
+
+    def register(self) -> list[RemovableHandle]:
+        """Put the hooks on, after all that change what is projected; the handles remove them."""
+        attention = self.attention
+        handles = [
+            getattr(attention, name).register_forward_hook(functools.partial(self._keep, name))
+            for name in ("to_q", "to_k", "to_v")
+        ]
+        # its first layer, because the webui's optimizations call the layers one by one
+        handles.append(attention.to_out[0].register_forward_pre_hook(self._before_output))
+        return handles
+
+    def _keep(
+        self, name: str, projection: nn.Module, args: tuple, projected: torch.Tensor
+    ) -> torch.Tensor | None:
+        if self.log_weights is None:
+            return None
+        self._projected[name] = projected
+        return projected[:, :1]
+
+    def _before_output(self, layer: nn.Module, args: tuple) -> tuple | None:
+        if self.log_weights is None:
+            return None
+        query, key, value = (
+            rearrange(self._projected.pop(name), "b n (h c) -> b h n c", h=self.attention.heads)
+            for name in ("to_q", "to_k", "to_v")
+        )
+        bias = rearrange(self.log_weights.to(query.dtype), "b n -> b 1 1 n")
+        self.log_weights = None
+        answers = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return (rearrange(answers, "b h n c -> b n (h c)"), *args[1:])
