@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.effects.variants import (
     MERGED,
     NEAR,
+    ORIGINAL,
     REDUCED_SIZE,
     STRONG,
     TASKS,
@@ -91,7 +92,7 @@ def sweeps() -> Iterator[Variant]:
         for value in _values(parameter):
             yield Variant(
                 name=f"{parameter.name}={parameter.format(value)}",
-                settings=MappingProxyType({**context, parameter.name: value}),
+                settings=MappingProxyType({**ORIGINAL, **context, parameter.name: value}),
                 parameter=parameter.name,
                 value=parameter.format(value),
                 size=size,

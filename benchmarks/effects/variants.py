@@ -78,6 +78,12 @@ def plain(size: int) -> Variant:
     return Variant(f"{OFF} @{size}", size=size)
 
 
+ORIGINAL = dict(
+    kept_token="jittered", in_slothful=6, out_slothful=4, global_ratio=0.5,
+    merge_keys_only=False, merge_proportional=False,
+)  # fmt: skip
+"""What claims and sweeps change: the strengths of the methods' originals and tokens that join no
+other, whose effects are larger."""
 STRONG = dict(in_slothful=9, out_slothful=9, in_depth_decay=1, out_depth_decay=1)
 TILES = dict(method=NEAR_SIGHTED_TILE, tile_size=16)
 NEAR = dict(method=NEAR_SIGHTED, base_tile_size=16, peak_tile_size=16)
@@ -87,6 +93,11 @@ MERGED = dict(method=TOKEN_MERGING)
 def _both(**values: Any) -> dict[str, Any]:
     """The same for the input and the output blocks."""
     return {f"{side}_{name}": value for side in ("in", "out") for name, value in values.items()}
+
+
+def _both_strengths(**values: Any) -> dict[str, Any]:
+    """With the original's strengths."""
+    return dict(in_slothful=6, out_slothful=4, **values)
 
 
 def _pooled(mode: str, k: float, v: float) -> dict[str, Any]:
@@ -134,7 +145,7 @@ def claims() -> Iterator[Variant]:
 
 def _claim(name: str, settings: dict[str, Any], size: int = REDUCED_SIZE) -> Variant:
     tasks = TASKS[:2] if "strength" in name else TASKS[:1]
-    return Variant(name, MappingProxyType(settings), size=size, tasks=tasks)
+    return Variant(name, MappingProxyType({**ORIGINAL, **settings}), size=size, tasks=tasks)
 
 
 HIGHLIGHTS = {
@@ -163,27 +174,32 @@ _CONTESTANTS: dict[str, dict[str, Any]] = {
     "Near-sighted Tile": dict(method=NEAR_SIGHTED_TILE),
     "Near-sighted Attention": dict(method=NEAR_SIGHTED),
     "Plain Tiles": dict(method=PLAIN_TILES),
-    "Token Merging": MERGED,
+    "Token Merging": dict(method=TOKEN_MERGING),
     "Token Downsampling": dict(method=DOWNSAMPLING),
 }
 """The methods at their defaults."""
 _MORE: dict[str, dict[str, Any]] = {
-    "Slothful Attention, input strength 9": dict(in_slothful=9),
-    "Slothful Attention, strength 12": _both(slothful=12),
+    "Slothful Attention, strengths 6 and 4": _both_strengths(),
+    "Slothful Attention, strengths 6 and 4, jittered": _both_strengths(kept_token="jittered"),
+    "Slothful Attention, strengths 6 and 4, first token": _both_strengths(kept_token="first"),
+    "Slothful Attention, strongest token": {
+        **_both_strengths(kept_token="jittered"),
+        **_both(mode="2D_NORM", k_blend=1, v_blend=1),
+    },
+    "Slothful Attention, strength 24": _both(slothful=24),
     "Slothful Attention, at every step": dict(time_decay=0),
-    "Slothful Attention, first token": dict(kept_token="first"),
-    "Slothful Attention, strongest token": _both(mode="2D_NORM", k_blend=1, v_blend=1),
     "Near-sighted Attention, tiles 16": NEAR,
-    "Near-sighted Attention, tiles 16, first token": {**NEAR, "kept_token": "first"},
     "Near-sighted Tile, tiles 16": TILES,
-    "merged keys": dict(
-        MERGED, merge_ratio=0.7, merge_keys_only=True, merge_proportional=True, time_decay=0
-    ),
+    "merged keys": dict(method=TOKEN_MERGING, merge_ratio=0.7, time_decay=0),
 }
 _LARGE: dict[str, dict[str, Any]] = {
-    "Slothful Attention, strength 12": _both(slothful=12),
+    "Slothful Attention, strengths 6 and 4, jittered": _both_strengths(kept_token="jittered"),
+    "Slothful Attention, strength 24": _both(slothful=24),
     "Slothful Attention, at every step": dict(time_decay=0),
-    "Near-sighted Tile, global 1": dict(method=NEAR_SIGHTED_TILE, global_ratio=1),
+    "Near-sighted Tile, jittered": dict(
+        method=NEAR_SIGHTED_TILE, kept_token="jittered", global_ratio=0.5
+    ),
+    "Near-sighted Tile, tiles 16": TILES,
     "merged keys": _MORE["merged keys"],
 }
 CONTEST_PEERS: dict[str, tuple[int, ...]] = {
@@ -217,7 +233,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 def presets() -> Iterator[Variant]:
     """The shipped presets, and what they were chosen from."""
     for name, settings in CANDIDATES.items():
-        yield Variant(f"candidate {name}", MappingProxyType(settings))
+        yield Variant(f"candidate {name}", MappingProxyType({**ORIGINAL, **settings}))
     folders = PresetFolders([SHIPPED])
     for name in folders.names():
         settings = folders.load(name).settings.changed()
