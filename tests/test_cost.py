@@ -24,11 +24,14 @@ CHANGES = {
     "smooth": dict(rounding="smooth"),
     "shifted": dict(tile_shift="alternating"),
     "lines": dict(in_mode="1D_AVG", out_mode="1D_MAX"),
-    "halo": dict(tile_halo=1, kept_token="jittered"),
+    "halo": dict(tile_halo=1),
+    "jittered": dict(kept_token="jittered"),
+    "jittered halo": dict(tile_halo=1, kept_token="jittered"),
     "pooled halo": dict(tile_halo=1, in_v_blend=1, out_k_blend=1, downsample_mode="area"),
     "all parts merged": dict(merge_cross=True, merge_mlp=True),
     "only other parts merged": dict(merge_attention=False, merge_cross=True, merge_mlp=True),
-    "keys merged": dict(merge_keys_only=True, merge_mlp=True),
+    "keys merged": dict(merge_mlp=True),
+    "queries merged": dict(merge_keys_only=False, merge_proportional=False),
 }
 
 

@@ -10,6 +10,7 @@ from slothful import Settings
 from tests.unets import inputs, make_unet, module_state, plain_attention, run
 
 STRONG = dict(in_slothful=12, out_slothful=9, in_depth_decay=0.5, out_depth_decay=0.5, time_decay=0)
+KEPT = dict(kept_token="jittered")
 BLENDED = dict(in_k_blend=0.3, in_v_blend=0.8, out_k_blend=0.5, out_v_blend=0.5)
 SMALL_TILES = dict(method="Near-sighted Attention", base_tile_size=16, peak_tile_size=16)
 ALL_ACT = {
@@ -18,6 +19,8 @@ ALL_ACT = {
     "slothful smooth": Settings(**STRONG, **BLENDED, rounding="smooth", keep_middle=False),
     "tile shifted": Settings(method="Near-sighted Tile", tile_size=16, tile_shift="random"),
     "near-sighted": Settings(**SMALL_TILES, **STRONG),
+    "slothful kept": Settings(**STRONG, **KEPT),
+    "tile kept": Settings(method="Near-sighted Tile", tile_size=16, **KEPT),
     "near-sighted pool": Settings(**SMALL_TILES, **STRONG, **BLENDED, tile_shift="alternating"),
 }
 every_method = pytest.mark.parametrize("settings", ALL_ACT.values(), ids=ALL_ACT)
@@ -170,6 +173,7 @@ def test_near_sighted_attention_against_a_slow_formulation(sd1_unet, blends, gri
         in_k_blend=blends[0],
         in_v_blend=blends[1],
         in_depth_decay=0,
+        in_slothful=6,
         time_decay=0,
         kept_token="first",
     )

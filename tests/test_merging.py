@@ -13,6 +13,7 @@ from slothful.sites import Site
 from tests.unets import inputs, make_unet, plain_attention, run
 
 FLAT = dict(method="Token Merging", time_decay=0, keep_middle=False)
+LIKE_TOMESD = dict(FLAT, merge_keys_only=False, merge_proportional=False)
 IN01 = Site("IN01", 0, 1, 1, None, ())
 
 
@@ -68,7 +69,9 @@ PARTS = {
 @pytest.mark.parametrize("layout", ["sd1", "sd2"])
 def test_it_is_tomesds_own_patch(layout, parts):
     unet = make_unet(layout)
-    ours = Settings(**FLAT, merge_ratio=0.6, merge_max_downsample=8, merge_random=False, **parts)
+    ours = Settings(
+        **LIKE_TOMESD, merge_ratio=0.6, merge_max_downsample=8, merge_random=False, **parts
+    )
     theirs = dict(ratio=0.6, max_downsample=8, merge_attn=ours.merge_attention,
                   merge_crossattn=ours.merge_cross, merge_mlp=ours.merge_mlp)  # fmt: skip
     with tomes_patch(unet, **theirs):
@@ -85,7 +88,7 @@ def test_it_is_tomesds_own_patch(layout, parts):
 ], ids=str)  # fmt: skip
 def test_it_is_tomesds_with_the_same_random_destinations(options):
     unet = make_unet("sd1")
-    ours = Settings(**FLAT, merge_ratio=options["ratio"], merge_stride_x=options["sx"],
+    ours = Settings(**LIKE_TOMESD, merge_ratio=options["ratio"], merge_stride_x=options["sx"],
                     merge_stride_y=options["sy"],
                     merge_max_downsample=options["max_downsample"])  # fmt: skip
     with slothful.applied(unet, ours) as application:

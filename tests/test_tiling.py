@@ -133,7 +133,7 @@ def test_a_window_sees_all_that_is_kept_outside_it(h, w, mode, shift, halo, rati
     options = Settings(
         method="Near-sighted Attention", base_tile_size=16, peak_tile_size=16, in_mode=mode,
         base_global_ratio=ratio, peak_global_ratio=ratio, tile_shift=shift, tile_halo=halo,
-        in_k_blend=blend, in_v_blend=blend,
+        in_k_blend=blend, in_v_blend=blend, kept_token="jittered",
     )  # fmt: skip
     plan = plan_site(options, Moment(600, 0.4), SITE, (h, w))
     kept = kept_index(plan.global_reduction, CPU)

@@ -1,0 +1,222 @@
+"""Kept tokens that stand for all that are most like them, and weigh as much."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import slothful
+from slothful import Moment, Settings, plan_site
+from slothful.likeness import WIDTH, features_of, join_alike, means_of, sizes_of
+from slothful.pooling import kept_index
+from tests.unets import module_state, run
+
+CPU = torch.device("cpu")
+MOMENT = Moment(600.0, 0.4)
+FLAT = dict(in_slothful=6, in_depth_decay=0, time_decay=0)
+
+
+def tokens_of(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_copies_of_a_token_join_it_wherever_they_lie(copies):
+    """Seven directions far apart, each token one of them at some length."""
+    kinds = torch.eye(7, 16)
+    generator = torch.Generator().manual_seed(1)
+    kind = torch.randint(7, (2, 7 * copies), generator=generator)
+    kind[:, :7] = torch.arange(7)
+    lengths = 1 + torch.rand(kind.shape, generator=generator)
+    tokens = kinds[kind] * lengths[..., None]
+    joined = join_alike(features_of(tokens), torch.arange(7))
+    assert torch.equal(joined, kind)
+
+
+def test_a_kept_token_joins_itself_though_another_is_equal():
+    tokens = torch.ones(1, 6, 4)
+    joined = join_alike(features_of(tokens), torch.tensor([1, 4]))
+    assert joined[0, 1] == 0
+    assert joined[0, 4] == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3), st.integers(2, 90), st.integers(1, 40), st.integers(0, 99))
+def test_every_token_is_in_one_mean(batch, count, kept, seed):
+    kept = min(kept, count)
+    tokens = tokens_of(batch, count, 5, seed=seed)
+    places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:kept]
+    joined = join_alike(features_of(tokens), places)
+    sizes = sizes_of(joined, kept)
+    means = means_of(tokens, joined, sizes)
+    assert sizes.min() >= 1
+    assert torch.equal(sizes.sum(dim=1), torch.full((batch,), float(count)))
+    for row in range(batch):
+        for place in range(kept):
+            members = tokens[row, joined[row] == place]
+            torch.testing.assert_close(means[row, place], members.mean(dim=0))
+    nearest = features_of(tokens) @ features_of(tokens)[:, places].transpose(1, 2)
+    chosen = nearest.gather(2, joined[..., None])[..., 0]
+    free = torch.ones(count, dtype=torch.bool)
+    free[places] = False
+    torch.testing.assert_close(chosen[:, free], nearest.amax(dim=2)[:, free])
+
+
+def test_few_directions_keep_the_angles_and_no_generator_is_touched():
+    tokens = tokens_of(1, 200, 20 * WIDTH)
+    before = torch.get_rng_state()
+    features = features_of(tokens)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert features.shape == (1, 200, WIDTH)
+    base = tokens[:, :1] + 0.5 * tokens
+    exact = torch.nn.functional.cosine_similarity(base, base[:, :1], dim=-1)
+    kept = features_of(base) @ features_of(base)[0, 0]
+    assert (kept - exact).abs().mean() < 2 / WIDTH**0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_gives_means_of_its_own_kind(dtype):
+    tokens = tokens_of(2, 96, 130, dtype=dtype)
+    kept = torch.arange(0, 96, 8)
+    joined = join_alike(features_of(tokens), kept)
+    means = means_of(tokens, joined, sizes_of(joined, len(kept)))
+    assert means.dtype == dtype
+    wide = means_of(tokens.float(), joined, sizes_of(joined, len(kept)))
+    torch.testing.assert_close(means.float(), wide, rtol=0.02, atol=0.02)
+
+
+def test_it_does_not_matter_who_shares_the_batch():
+    tokens = tokens_of(3, 64, 8)
+    kept = torch.arange(0, 64, 6)
+    together = join_alike(features_of(tokens), kept)
+    means = means_of(tokens, together, sizes_of(together, len(kept)))
+    for row in range(3):
+        alone = join_alike(features_of(tokens[row : row + 1]), kept)
+        assert torch.equal(alone[0], together[row])
+        own = means_of(tokens[row : row + 1], alone, sizes_of(alone, len(kept)))
+        assert torch.equal(own[0], means[row])
+
+
+def attention_of_groups(attention, query, groups):
+    """One query's answer, as if every token were the mean of its group: in plain loops.
+
+    `groups`: (mean, how many tokens it stands for), at least one.
+    """
+    keys = torch.stack([mean for mean, count in groups for _ in range(count)])
+    q, k, v = attention.to_q(query), attention.to_k(keys), attention.to_v(keys)
+    heads = []
+    for head in range(attention.heads):
+        d = q.shape[-1] // attention.heads
+        part = slice(head * d, (head + 1) * d)
+        scores = torch.softmax(k[:, part] @ q[part] * d**-0.5, dim=0)
+        heads.append(scores @ v[:, part])
+    return attention.to_out(torch.cat(heads))
+
+
+CASES = {
+    "slothful": FLAT,
+    "slothful 1D smooth": dict(FLAT, in_mode="1D_AVG", rounding="smooth"),
+    "tiles": dict(method="Near-sighted Tile", tile_size=16),
+    "tiles shifted": dict(method="Near-sighted Tile", tile_size=16, tile_shift="random"),
+    "tiles with halo": dict(method="Near-sighted Tile", tile_size=16, tile_halo=2),
+    "tiles alone": dict(method="Near-sighted Tile", tile_size=16, global_ratio=0),
+    "near-sighted": dict(FLAT, method="Near-sighted Attention", base_tile_size=16,
+                         peak_tile_size=16, tile_halo=1),
+    "downsampled": dict(method="Token Downsampling", downsample_depth_1=3, time_decay=0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("grid", [(16, 32), (19, 21)])
+@pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+def test_every_query_sees_each_token_once(sd1_unet, values, grid):
+    """A group of the whole picture counts, for a window, the tokens that are not the window's own;
+    what the window holds itself counts by its own groups.
+    """
+    site = slothful.find_sites(sd1_unet)[0]
+    attention, options = site.attentions[0], Settings(**values)
+    plan = plan_site(options, MOMENT, site, grid)
+    tokens = tokens_of(1, grid[0] * grid[1], 32, seed=4)
+    near, every = plan.near, torch.arange(grid[0] * grid[1]).reshape(grid)
+    actual = at_site(sd1_unet, options, attention, tokens, grid)[0]
+
+    def groups_of(members, reduction):
+        joined = join_alike(features_of(members[None]), kept_index(reduction, CPU))[0]
+        return [(members[joined == place].mean(dim=0), joined == place)
+                for place in range(len(reduction))]  # fmt: skip
+
+    for row, column in [(0, 0), (grid[0] // 2, grid[1] - 1), (grid[0] - 1, 3)]:
+        query = every[row, column]
+        own = every
+        if near is not None:
+            y = near.rows.starts[plan.tiling.rows.owner(row)]
+            x = near.columns.starts[plan.tiling.columns.owner(column)]
+            own = every[y : y + near.rows.size, x : x + near.columns.size]
+        own = own.flatten()
+        groups = [(tokens[0, token], 1) for token in own]
+        if plan.reduction is not None:
+            groups = [(m, int(who.sum())) for m, who in groups_of(tokens[0, own], plan.reduction)]
+        if plan.global_reduction is not None:
+            for mean, who in groups_of(tokens[0], plan.global_reduction):
+                who[own] = False
+                groups.append((mean, int(who.sum())))
+        seen = len(own) if plan.global_reduction is None else every.numel()
+        assert sum(count for _, count in groups) == seen
+        expected = attention_of_groups(attention, tokens[0, query], groups)
+        torch.testing.assert_close(actual[query], expected, rtol=1e-4, atol=1e-5)
+
+
+def at_site(unet, options, attention, tokens, grid):
+    """Call one attn1 as its U-Net would, at the moment of the tests, with this grid."""
+    site = next(s for s in slothful.find_sites(unet) if attention in s.attentions)
+    with slothful.applied(unet, options) as application:
+        application._before_unet(unet, (torch.zeros(1, 4, *grid), torch.tensor([600.0])), {})
+        application._before_site(site, site.transformer, (torch.zeros(1, 1, *grid),), {})
+        return attention(tokens, context=None)
+
+
+@pytest.mark.parametrize("pooled", [dict(in_k_blend=0.5), dict(in_v_blend=1)])
+def test_what_is_pooled_joins_nothing(sd1_unet, pooled):
+    site = slothful.find_sites(sd1_unet)[0]
+    plans = [
+        plan_site(Settings(**FLAT, **pooled, kept_token=kept), MOMENT, site, (32, 32))
+        for kept in ("merged", "jittered")
+    ]
+    assert plans[0] == plans[1]
+    assert not plans[0].merges
+    assert plan_site(Settings(**FLAT), MOMENT, site, (32, 32)).merges
+
+
+def test_equal_tokens_change_nothing(sd1_unet):
+    """Where groups are of equal tokens, weights make up for all that is left out."""
+    site = slothful.find_sites(sd1_unet)[0]
+    attention = site.attentions[0]
+    kinds = tokens_of(5, 32, seed=2)
+    # a number that no stride is a multiple of, so that each kind is kept somewhere
+    tokens = kinds[torch.arange(32 * 32) % 5][None]
+    expected = attention(tokens)
+    for values in (FLAT, CASES["tiles"]):
+        options = Settings(**{**values, "in_mode": "1D_AVG"})
+        actual = at_site(sd1_unet, options, attention, tokens, (32, 32))
+        plan = plan_site(options, MOMENT, site, (32, 32))
+        kept = kept_index(plan.reduction or plan.global_reduction, CPU)
+        assert set((kept % 5).tolist()) == {0, 1, 2, 3, 4}
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_error_in_the_attention_leaves_no_weights_behind(sd1_unet):
+    """The next call of the same hooks has its own weights, or none."""
+    before, expected = module_state(sd1_unet), run(sd1_unet, timestep=20.0)
+    attention = slothful.find_sites(sd1_unet)[0].attentions[0]
+    options = Settings(in_depth_decay=0, peak_time=0.4, time_decay=4)
+
+    def fail(*_):
+        raise RuntimeError("planned")
+
+    with slothful.applied(sd1_unet, options):
+        handle = attention.to_out[0].register_forward_pre_hook(fail, prepend=True)
+        with pytest.raises(RuntimeError, match="planned"):
+            run(sd1_unet)
+        handle.remove()
+        # far from the peak every strength is below 1
+        assert torch.equal(run(sd1_unet, timestep=20.0), expected)
+    assert module_state(sd1_unet) == before
