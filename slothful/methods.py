@@ -27,10 +27,13 @@ TOKEN_MERGING = "Token Merging"
 DOWNSAMPLING = "Token Downsampling"
 
 METHOD_PARTS = (
-    Method(SLOTHFUL, reduction="cells of `strength` tokens, one kept or pooled"),
+    Method(
+        SLOTHFUL,
+        reduction="cells of `strength` tokens, one kept, for all that are like it, or pooled",
+    ),
     Method(
         NEAR_SIGHTED_TILE,
-        reduction="none within a tile; one token of each cell from the rest of the picture",
+        reduction="none within a tile; from the rest one token of each cell, for all like it",
         tiling="tiles of at most `tile_size` tokens",
     ),
     Method(
@@ -40,7 +43,10 @@ METHOD_PARTS = (
     ),
     Method(PLAIN_TILES, tiling="tiles of at least `plain_tile_size` that divide the picture"),
     Method(TOKEN_MERGING, merge="the most similar tokens, before attention or for its keys alone"),
-    Method(DOWNSAMPLING, reduction="cells of factor x factor tokens, the first or the average"),
+    Method(
+        DOWNSAMPLING,
+        reduction="cells of factor x factor tokens, one kept, for all like it, or the average",
+    ),
 )
 METHODS = tuple(method.name for method in METHOD_PARTS)
 

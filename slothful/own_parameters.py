@@ -67,7 +67,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
         "k_blend": param(
             0.0,
             f"{blocks}: key blend",
-            "0 keeps one token of each cell as the key, 1 pools the whole cell.",
+            "0 keeps one token of each cell as the key (see kept token), 1 pools the whole cell.",
             range=(0, 1),
             step=0.05,
             **options,
@@ -75,7 +75,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
         "v_blend": param(
             0.0,
             f"{blocks}: value blend",
-            "0 keeps one token of each cell as the value, 1 pools the whole cell "
+            "0 keeps one token of each cell as the value (see kept token), 1 pools the whole cell "
             "(average softens, maximum hardens).",
             range=(0, 1),
             step=0.05,

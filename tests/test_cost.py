@@ -3,10 +3,9 @@
 import pytest
 import torch
 from ldm.modules.attention import CrossAttention
-from torch.utils.flop_counter import FlopCounterMode
 
 import slothful
-from benchmarks.effects.cost import matrix_products
+from benchmarks.effects.cost import flop_counter, matrix_products
 from slothful import Moment, Settings
 from slothful.methods import METHODS
 from standalone.odd_sizes import resized_skips
@@ -42,7 +41,7 @@ def counted(unet, width, height):
     several = isinstance(keywords["context"], list)
     keywords["context"] = [context] * 3 if several else context
     latent = torch.zeros(1, 4, height // 8, width // 8)
-    with FlopCounterMode(display=False, depth=None) as counter, resized_skips():
+    with flop_counter() as counter, resized_skips():
         unet(latent, timesteps, **keywords)
     by_module = counter.get_flop_counts()
     own = [sum(c.values()) for name, c in by_module.items() if name.endswith("attn1")]

@@ -7,7 +7,7 @@ import functools
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 import slothful
 from benchmarks.effects.peers import PEERS
@@ -56,7 +56,7 @@ def _count(unet: nn.Module, variant: Variant, timesteps: tuple[float, ...]) -> t
     total = attention = 0
     with attention_by(matrix_products), _around(unet, variant):
         for timestep in timesteps:
-            with FlopCounterMode(display=False, depth=None) as counter:
+            with flop_counter() as counter:
                 unet(latent, torch.tensor([timestep]), context=torch.zeros(1, 77, width))
             total += counter.get_total_flops()
             attention += sum(
@@ -65,6 +65,18 @@ def _count(unet: nn.Module, variant: Variant, timesteps: tuple[float, ...]) -> t
                 if name.endswith("attn1")
             )
     return total, attention
+
+
+def flop_counter() -> FlopCounterMode:
+    """PyTorch's counter, which knows torch's own attention on a GPU alone, for a CPU as well."""
+    attention = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+
+    def count(query, key, value, *_, **__):
+        return sdpa_flop_count(query, key, value)
+
+    return FlopCounterMode(
+        display=False, depth=None, custom_mapping={attention: count} if attention else None
+    )
 
 
 def _around(unet: nn.Module, variant: Variant) -> contextlib.AbstractContextManager:

@@ -119,8 +119,11 @@ def variants(
     found["downsampled keys"] = peers.downsampled_keys
     if settings.replace(method=SLOTHFUL).changed() == {}:  # the textbook forms know defaults
         for method in SUBSAMPLING:
+            # which do not merge: ours that compute the same stand beside them
+            own = settings.replace(method=method, kept_token="first")
+            found[f"{method}, first token"] = functools.partial(_ours, settings=own)
             found[f"textbook {method}"] = functools.partial(
-                peers.textbook, settings=settings.replace(method=method), moment=moment
+                peers.textbook, settings=own, moment=moment
             )
     return found
 
