@@ -29,11 +29,11 @@ DOWNSAMPLING = "Token Downsampling"
 METHOD_PARTS = (
     Method(
         SLOTHFUL,
-        reduction="cells of `strength` tokens, one kept, for all that are like it, or pooled",
+        reduction="cells of `strength` tokens, one kept (for all that are like it) or pooled",
     ),
     Method(
         NEAR_SIGHTED_TILE,
-        reduction="none within a tile; from the rest one token of each cell, for all like it",
+        reduction="none within a tile; from the rest one token of each cell (for all like it)",
         tiling="tiles of at most `tile_size` tokens",
     ),
     Method(
@@ -45,7 +45,7 @@ METHOD_PARTS = (
     Method(TOKEN_MERGING, merge="the most similar tokens, before attention or for its keys alone"),
     Method(
         DOWNSAMPLING,
-        reduction="cells of factor x factor tokens, one kept, for all like it, or the average",
+        reduction="cells of factor x factor tokens, one kept (for all like it) or the average",
     ),
 )
 METHODS = tuple(method.name for method in METHOD_PARTS)
