@@ -10,6 +10,10 @@ from einops import rearrange
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+SCORES = 2**27
+"""At most so many are computed at a time: where torch has no kernel for attention with a bias, as
+in version 2.0 or on MPS, it holds them all."""
+
 
 class WeightedAttention:
     """Hooks on an attn1 that answer in the place of the active optimization while `log_weights` is
@@ -53,5 +57,10 @@ class WeightedAttention:
         )
         bias = rearrange(self.log_weights.to(query.dtype), "b n -> b 1 1 n")
         self.log_weights = None
-        answers = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        rows = max(1, SCORES // (len(query) * self.attention.heads * key.shape[2]))
+        parts = [
+            F.scaled_dot_product_attention(part, key, value, attn_mask=bias)
+            for part in query.split(rows, dim=2)
+        ]
+        answers = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         return (rearrange(answers, "b h n c -> b n (h c)"), *args[1:])

@@ -203,6 +203,18 @@ def test_equal_tokens_change_nothing(sd1_unet):
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("values", [FLAT, CASES["tiles"]], ids=["slothful", "tiles"])
+def test_many_scores_are_computed_in_parts(sd1_unet, values, monkeypatch):
+    options = Settings(**values)
+    with slothful.applied(sd1_unet, options):
+        expected = run(sd1_unet, height=32, width=40)
+        # a few queries at a time, and one where even that is too much
+        for scores in (20_000, 1):
+            monkeypatch.setattr(slothful.weighted_attention, "SCORES", scores)
+            answers = run(sd1_unet, height=32, width=40)
+            torch.testing.assert_close(answers, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_an_error_in_the_attention_leaves_no_weights_behind(sd1_unet):
     """The next call of the same hooks has its own weights, or none."""
     before, expected = module_state(sd1_unet), run(sd1_unet, timestep=20.0)
