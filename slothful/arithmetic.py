@@ -55,10 +55,12 @@ def moved_values(plan: SitePlan, channels: int) -> int:
     if plan.merging is not None:  # the tokens are dealt to two sets, merged and spread again
         return 3 * plan.tokens * channels
     sources = plan.tokens if plan.pools else _projected_tokens(plan)
-    if plan.tiling is None:
-        return sources * channels
-    dealt = 2 * len(plan.tiling) * plan.key_count
-    return (sources + dealt + 2 * plan.query_count) * channels
+    moved = sources * channels
+    if plan.tiling is not None:
+        moved += (2 * len(plan.tiling) * plan.key_count + 2 * plan.query_count) * channels
+    if plan.merges:  # every likeness is looked at once
+        moved += _likenesses(plan)
+    return moved
 
 
 @functools.lru_cache(maxsize=4096)
@@ -95,10 +97,15 @@ def _projected_tokens(plan: SitePlan) -> int:
 
 def _likeness_operations(plan: SitePlan, channels: int) -> float:
     """Of comparing every token with every kept one, in the channels of the comparison."""
-    compared = 0
-    if plan.reduction is not None:
-        compared += plan.windows * math.prod(plan.window) * len(plan.reduction)
-    if plan.global_reduction is not None:
-        compared += plan.tokens * len(plan.global_reduction)
     projection = channels * plan.tokens if channels > WIDTH else 0
-    return 2.0 * min(channels, WIDTH) * compared + 2.0 * WIDTH * projection
+    return 2.0 * min(channels, WIDTH) * _likenesses(plan) + 2.0 * WIDTH * projection
+
+
+def _likenesses(plan: SitePlan) -> int:
+    """How many pairs of a token and a kept one are compared."""
+    pairs = 0
+    if plan.reduction is not None:
+        pairs += plan.windows * math.prod(plan.window) * len(plan.reduction)
+    if plan.global_reduction is not None:
+        pairs += plan.tokens * len(plan.global_reduction)
+    return pairs

@@ -21,7 +21,7 @@ import torch
 
 import slothful
 from slothful import Settings
-from slothful.methods import MODES
+from slothful.methods import KEPT, MODES
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, StableDiffusion, load
 from standalone.model.scenes import draw, random_simple_scene
@@ -33,8 +33,9 @@ _STRONG = dict(**_FLAT, in_slothful=9, out_slothful=9, in_depth_decay=1, out_dep
 
 def variants() -> dict[str, dict[str, Any]]:
     """The settings that are compared, by what they show."""
-    found: dict[str, dict[str, Any]] = {"one token of 9, jittered": _STRONG}
-    found["one token of 9, the first"] = {**_STRONG, "kept_token": "first"}
+    found: dict[str, dict[str, Any]] = {
+        f"one token of 9, {kept}": {**_STRONG, "kept_token": kept} for kept in KEPT
+    }
     for blend in (0.5, 1.0):
         blends = {f"{side}_{part}_blend": blend for side in ("in", "out") for part in "kv"}
         for mode in MODES:
@@ -42,19 +43,21 @@ def variants() -> dict[str, dict[str, Any]]:
             found[name] = {**_STRONG, **blends, "in_mode": mode, "out_mode": mode}
     for ratio in (0.0, 0.5):
         for halo in (0, 2, 4):
-            found[f"tiles of 16, global {ratio:g}, halo {halo}"] = dict(
-                method="Near-sighted Tile", tile_size=16, global_ratio=ratio, tile_halo=halo
-            )
+            for kept in ("jittered", "merged") if ratio else ("jittered",):
+                found[f"tiles of 16, global {ratio:g} {kept}, halo {halo}"] = dict(
+                    method="Near-sighted Tile", tile_size=16, global_ratio=ratio, tile_halo=halo,
+                    kept_token=kept,
+                )  # fmt: skip
     merging = dict(method="Token Merging", merge_ratio=0.7, merge_max_downsample=2, **_FLAT)
-    found["merging 0.7"] = merging
-    found["merging 0.7, keys only"] = {**merging, "merge_keys_only": True}
-    found["merging 0.7, keys only, proportional"] = {
-        **merging, "merge_keys_only": True, "merge_proportional": True
-    }  # fmt: skip
-    for mode in ("nearest", "area"):
-        found[f"downsampling 2, {mode}"] = dict(
-            method="Token Downsampling", downsample_mode=mode, downsample_depth_2=2.0, **_FLAT
-        )
+    unweighted = {**merging, "merge_proportional": False}
+    found["merging 0.7"] = {**unweighted, "merge_keys_only": False}
+    found["merging 0.7, keys only"] = unweighted
+    found["merging 0.7, keys only, proportional"] = merging
+    for kept, mode in (("jittered", "nearest"), ("merged", "nearest"), ("jittered", "area")):
+        found[f"downsampling 2, {mode} {kept}"] = dict(
+            method="Token Downsampling", downsample_mode=mode, downsample_depth_2=2.0,
+            kept_token=kept, **_FLAT,
+        )  # fmt: skip
     return found
 
 
