@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from slothful.layout import Layout, split_queries, windows_of
 from slothful.likeness import features_of, join_alike, means_of, sizes_of
 from slothful.plan import SitePlan
 from slothful.pooling import kept_index, reduce_tokens
+from slothful.reduction import Reduction
 
 
 class KeySources(NamedTuple):
@@ -36,11 +36,11 @@ def key_sources(
     if not plan.pools:
         sources = tokens if layout.sources is None else tokens.index_select(1, layout.sources)
         return KeySources(sources, sources)
+    own = queries if layout.halo is None else windows_of(tokens, layout.halo, plan)
     if plan.merges:
-        return _merged_sources(tokens, layout, plan)
+        return _merged_sources(tokens, own, layout, plan)
     if plan.tiling is None:
         return KeySources(*reduce_tokens(tokens, plan.reduction))
-    own = queries if layout.halo is None else windows_of(tokens, layout.halo, plan)
     own = reduce_tokens(own, plan.reduction)
     parts = [[rearrange(part, "(b w) k c -> b (w k) c", w=len(plan.tiling)) for part in own]]
     if plan.global_reduction is not None:
@@ -48,9 +48,11 @@ def key_sources(
     return KeySources(*(torch.cat(part, dim=1) for part in zip(*parts)))
 
 
-def _merged_sources(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> KeySources:
-    """Kept tokens that stand for those which joined them. Of the whole grid's, a window counts only
-    the tokens that are not its own.
+def _merged_sources(
+    tokens: torch.Tensor, own: torch.Tensor, layout: Layout, plan: SitePlan
+) -> KeySources:
+    """Kept tokens that stand for those which joined them; `own` are each window's tokens. Of a
+    group of the whole grid a window counts only the tokens that are not its own.
     """
 
     def own_of(part: torch.Tensor) -> torch.Tensor:
@@ -58,23 +60,26 @@ def _merged_sources(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> Key
             return split_queries(part, layout, plan)
         return windows_of(part, layout.halo, plan)
 
-    own, shared = plan.reduction, plan.global_reduction
+    def join(features: torch.Tensor, reduction: Reduction | None) -> torch.Tensor | None:
+        if reduction is None:
+            return None
+        return join_alike(features, kept_index(reduction, tokens.device))
+
     features = features_of(tokens)
-    own_joined = own and join_alike(own_of(features), kept_index(own, tokens.device))
-    shared_joined = shared and join_alike(features, kept_index(shared, tokens.device))
+    own_joined = join(own_of(features), plan.reduction)
+    shared_joined = join(features, plan.global_reduction)
     del features  # its memory serves for the means
-    parts, weights = [], []
-    if own is None:
-        parts.append(tokens)
-        weights.append(tokens.new_ones(len(tokens) * plan.windows, math.prod(plan.window)))
+    if own_joined is None:
+        parts, weights = [tokens], [torch.ones(own.shape[:2], device=tokens.device)]
     else:
-        weights.append(sizes_of(own_joined, len(own)))
-        means = means_of(own_of(tokens), own_joined, weights[0])
-        parts.append(means.reshape(len(tokens), -1, means.shape[-1]))
-    if shared is not None:
-        sizes = sizes_of(shared_joined, len(shared))
+        weights = [sizes_of(own_joined, len(plan.reduction))]
+        means = means_of(own, own_joined, weights[0])
+        parts = [means.reshape(len(tokens), -1, means.shape[-1])]
+    if shared_joined is not None:
+        count = len(plan.global_reduction)
+        sizes = sizes_of(shared_joined, count)
+        inside = sizes_of(own_of(shared_joined[..., None])[..., 0], count)
         parts.append(means_of(tokens, shared_joined, sizes))
-        inside = sizes_of(own_of(shared_joined[..., None])[..., 0], len(shared))
         weights.append(sizes.repeat_interleave(plan.windows, dim=0) - inside)
     sources = torch.cat(parts, dim=1)
     return KeySources(sources, sources, torch.cat(weights, dim=1).log())

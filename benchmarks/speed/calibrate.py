@@ -32,6 +32,8 @@ from standalone.attention import sdpa_attention
 GRIDS = ((8, 8), (12, 12), (16, 16), (20, 20), (24, 24), (32, 32), (40, 40))
 CHANNELS = (64, 160, 320)
 STRENGTHS = (2.0, 4.0, 9.0)
+HOW = ({}, dict(kept_token="jittered"), dict(in_k_blend=1, in_v_blend=1))
+"""Joined, subsampled and pooled."""
 
 
 class _OneSite(nn.Module):
@@ -79,9 +81,9 @@ def main() -> int:
 def _measure(unet, inputs, channels, rounds):
     """(saved operations, moved values, seconds gained) of each method and strength that acts."""
     variants = [Settings(in_slothful=1)]
-    for method, strength, blend in itertools.product(SUBSAMPLING, STRENGTHS, (0, 1)):
+    for method, strength, how in itertools.product(SUBSAMPLING, STRENGTHS, HOW):
         variants.append(
-            Settings(method=method, in_slothful=strength, in_k_blend=blend, in_v_blend=blend,
+            Settings(method=method, in_slothful=strength, **how,
                      tile_size=16, base_tile_size=16, peak_tile_size=16)
         )  # fmt: skip
     seconds = [[] for _ in variants]
