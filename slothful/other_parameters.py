@@ -1,8 +1,8 @@
 """The parameters of the other methods and of what was added to ours.
 
 They come after all others, so that lists of arguments that were written for an older version keep
-their meaning. Where a method has a name and a default of its own elsewhere (tomesd, HyperTile,
-ToDo), it has the same here.
+their meaning. Where a parameter has a name elsewhere (tomesd, HyperTile, ToDo), it has the
+same here; the presets "like ..." hold the defaults that it has there.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class OtherParameters:
         step=1,
     )
     plain_tile_size: int = param(
-        256,
+        512,
         "Smallest tile in pixels",
         "A tile is at least as large at the peak, and divides the picture evenly where it can.",
         range=(32, 1024),

@@ -162,7 +162,7 @@ class OwnParameters:
         32, "Tile size", "Largest side of a tile, in tokens.", **_TILE, **_STEADY
     )
     global_ratio: float = param(
-        0.3,
+        0.4,
         "Global ratio",
         "Keys from the rest of the picture, as dense as if the whole picture gave so many for each "
         "key of the tile; more keeps the picture consistent.",

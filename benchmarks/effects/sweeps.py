@@ -55,13 +55,13 @@ _CONTEXTS: dict[str, dict[str, Any]] = {
 others it is the first method that uses them."""
 
 _VALUES: dict[str, tuple[Any, ...]] = {
-    "in_slothful": (2, 9, 20, 50),
-    "out_slothful": (2, 9, 20, 50),
+    "in_slothful": (2, 6, 9, 20, 50),
+    "out_slothful": (2, 4, 9, 20, 50),
     "tile_size": (16, 24),
     "base_tile_size": (16, 48),
     "peak_tile_size": (16, 48),
     "tile_halo": (2, 4, 8),
-    "plain_tile_size": (32, 64, 128),
+    "plain_tile_size": (32, 64, 128, 256),
     "plain_swap": (1, 2),
     "min_size": (320,),
     "min_width": (320,),

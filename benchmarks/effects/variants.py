@@ -200,6 +200,7 @@ _LARGE: dict[str, dict[str, Any]] = {
         method=NEAR_SIGHTED_TILE, kept_token="jittered", global_ratio=0.5
     ),
     "Near-sighted Tile, tiles 16": TILES,
+    "Plain Tiles of 256 pixels": dict(method=PLAIN_TILES, plain_tile_size=256),
     "merged keys": _MORE["merged keys"],
 }
 CONTEST_PEERS: dict[str, tuple[int, ...]] = {
