@@ -159,10 +159,10 @@ class OwnParameters:
         step=1,
     )
     tile_size: int = param(
-        32, "Tile size", "Largest side of a tile, in tokens.", **_TILE, **_STEADY
+        16, "Tile size", "Largest side of a tile, in tokens.", **_TILE, **_STEADY
     )
     global_ratio: float = param(
-        0.4,
+        0.8,
         "Global ratio",
         "Keys from the rest of the picture, as dense as if the whole picture gave so many for each "
         "key of the tile; more keeps the picture consistent.",

@@ -47,7 +47,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "tiles": {"off": {"enabled": False}}
     | {f"tile 16, global {ratio}": {**TILES, "global_ratio": ratio} for ratio in (0, 0.2, 0.5, 1)}
-    | {"tile 24, global 0.5": {**TILES, "tile_size": 24}},
+    | {"tile 24, global 0.5": {**TILES, "tile_size": 24, "global_ratio": 0.5}},
     "others": {"off": {"enabled": False}}
     | {
         "plain tiles 128": _other("Plain Tiles", plain_tile_size=128, plain_swap=1),

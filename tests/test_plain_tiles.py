@@ -99,7 +99,9 @@ def test_sizes_swap_by_moment_and_never_from_torchs_generator():
 
 
 def test_away_from_the_peak_tiles_grow_until_they_are_none():
-    settings = Settings(method="Plain Tiles", plain_swap=1, peak_time=0, time_decay=2)
+    settings = Settings(
+        method="Plain Tiles", plain_tile_size=256, plain_swap=1, peak_time=0, time_decay=2
+    )
     sizes = []
     for time in (0, 0.3, 0.5, 1):
         plan = plan_site(settings, Moment(1000 * (1 - time), time), IN01, (256, 256))

@@ -57,7 +57,7 @@ others it is the first method that uses them."""
 _VALUES: dict[str, tuple[Any, ...]] = {
     "in_slothful": (2, 6, 9, 20, 50),
     "out_slothful": (2, 4, 9, 20, 50),
-    "tile_size": (16, 24),
+    "tile_size": (16, 24, 32),
     "base_tile_size": (16, 48),
     "peak_tile_size": (16, 48),
     "tile_halo": (2, 4, 8),

@@ -79,10 +79,10 @@ def plain(size: int) -> Variant:
 
 
 ORIGINAL = dict(
-    kept_token="jittered", in_slothful=6, out_slothful=4, global_ratio=0.5,
+    kept_token="jittered", in_slothful=6, out_slothful=4, tile_size=32, global_ratio=0.5,
     merge_keys_only=False, merge_proportional=False,
 )  # fmt: skip
-"""What claims and sweeps change: the strengths of the methods' originals and tokens that join no
+"""What claims and sweeps change: the values of the methods' originals and tokens that join no
 other, whose effects are larger."""
 STRONG = dict(in_slothful=9, out_slothful=9, in_depth_decay=1, out_depth_decay=1)
 TILES = dict(method=NEAR_SIGHTED_TILE, tile_size=16)
@@ -189,17 +189,18 @@ _MORE: dict[str, dict[str, Any]] = {
     "Slothful Attention, strength 24": _both(slothful=24),
     "Slothful Attention, at every step": dict(time_decay=0),
     "Near-sighted Attention, tiles 16": NEAR,
-    "Near-sighted Tile, tiles 16": TILES,
     "merged keys": dict(method=TOKEN_MERGING, merge_ratio=0.7, time_decay=0),
 }
 _LARGE: dict[str, dict[str, Any]] = {
     "Slothful Attention, strengths 6 and 4, jittered": _both_strengths(kept_token="jittered"),
     "Slothful Attention, strength 24": _both(slothful=24),
     "Slothful Attention, at every step": dict(time_decay=0),
-    "Near-sighted Tile, jittered": dict(
-        method=NEAR_SIGHTED_TILE, kept_token="jittered", global_ratio=0.5
+    "Near-sighted Tile, tiles 32, global 0.4": dict(
+        method=NEAR_SIGHTED_TILE, tile_size=32, global_ratio=0.4
     ),
-    "Near-sighted Tile, tiles 16": TILES,
+    "Near-sighted Tile, tiles 32, global 0.5, jittered": dict(
+        method=NEAR_SIGHTED_TILE, tile_size=32, global_ratio=0.5, kept_token="jittered"
+    ),
     "Plain Tiles of 256 pixels": dict(method=PLAIN_TILES, plain_tile_size=256),
     "merged keys": _MORE["merged keys"],
 }
