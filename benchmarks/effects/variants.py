@@ -51,8 +51,8 @@ class Variant:
         """What the pictures depend on: equal for variants that are the same thing."""
         if self.settings is None:
             return f"{self.peer or OFF} {self.size}"
-        changed = Settings.from_mapping(self.settings).changed()
-        text = json.dumps(changed, sort_keys=True)
+        # all values: pictures of former defaults are not those of the present ones
+        text = json.dumps(Settings.from_mapping(self.settings).as_dict(), sort_keys=True)
         return f"{hashlib.sha256(text.encode()).hexdigest()[:12]} {self.size}"
 
     @property
