@@ -115,7 +115,9 @@ def draw_front(points: Sequence[Point], path: Path) -> None:
                               fillstyle="full" if p.contends else "none")  # fmt: skip
                 if row == 0:
                     name = p.name.removesuffix(f" @{size}")
-                    axis.annotate(name, (p.left, value.mean), fontsize=7, xytext=(5, 4),
+                    # above for contenders, below for others, as many lie close together
+                    axis.annotate(name, (p.left, value.mean), fontsize=8 if p.contends else 6,
+                                  xytext=(5, 4 if p.contends else -8),
                                   textcoords="offset points")  # fmt: skip
             if row == 0:
                 line = sorted((p.left, p.change.mean) for p in own if p.name in best)
