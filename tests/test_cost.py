@@ -13,7 +13,7 @@ from tests.unets import inputs, make_unet, run
 
 STRONG = dict(
     in_slothful=9, out_slothful=12, in_depth_decay=0.5, out_depth_decay=0.5, keep_middle=False,
-    base_tile_size=16, peak_tile_size=16, tile_size=16, tiling_max_depth=3,
+    base_tile_size=16, peak_tile_size=16, tile_size=16, global_ratio=0.3, tiling_max_depth=3,
     plain_tile_size=64, plain_swap=1, merge_max_downsample=8, downsample_depth_2=2,
 )  # fmt: skip
 CHANGES = {
