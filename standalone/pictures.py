@@ -17,8 +17,10 @@ from standalone.runner import ScriptRunner
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 PROMPT = "a striped blue circle on a yellow background"
-STRONG = {"time_decay": 0, "in_depth_decay": 0.5, "out_depth_decay": 0.5}
-TILES = {"method": "Near-sighted Tile", "tile_size": 16}
+KEPT = {"kept_token": "jittered"}
+"""Kept tokens that stand for others hide what the rows are to show."""
+STRONG = {**KEPT, "time_decay": 0, "in_depth_decay": 0.5, "out_depth_decay": 0.5}
+TILES = {**KEPT, "method": "Near-sighted Tile", "tile_size": 16}
 
 
 def _strength(value: float, **more: Any) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def _pool(mode: str, blend: float) -> dict[str, Any]:
 
 
 def _other(method: str, **settings: Any) -> dict[str, Any]:
-    return {"method": method, "time_decay": 0, **settings}
+    return {**KEPT, "method": method, "time_decay": 0, **settings}
 
 
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
@@ -51,7 +53,9 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "others": {"off": {"enabled": False}}
     | {
         "plain tiles 128": _other("Plain Tiles", plain_tile_size=128, plain_swap=1),
-        "merging 0.5": _other("Token Merging", merge_ratio=0.5),
+        "merging 0.5": _other(
+            "Token Merging", merge_ratio=0.5, merge_keys_only=False, merge_proportional=False
+        ),
         "merging 0.75, keys only": _other(
             "Token Merging", merge_ratio=0.75, merge_keys_only=True, merge_proportional=True
         ),
