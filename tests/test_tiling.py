@@ -169,7 +169,7 @@ def test_near_sighted_attention_follows_the_schedule():
 
 def test_shifts_move_the_borders_and_depend_on_timestep_and_site_alone():
     def edges(shift, **moment):
-        options = Settings(method="Near-sighted Tile", tile_shift=shift)
+        options = Settings(method="Near-sighted Tile", tile_size=32, tile_shift=shift)
         plan = plan_site(options, Moment(**moment), SITE, (64, 64))
         return plan.tiling.rows.edges, plan.tiling.columns.edges
 
@@ -185,6 +185,8 @@ def test_shifts_move_the_borders_and_depend_on_timestep_and_site_alone():
 @pytest.mark.parametrize("rounding", ["stride", "smooth"])
 def test_the_global_keys_number_about_the_ratio(rounding):
     for ratio in (0.2, 0.5, 1.0):
-        options = Settings(method="Near-sighted Tile", global_ratio=ratio, rounding=rounding)
+        options = Settings(
+            method="Near-sighted Tile", tile_size=32, global_ratio=ratio, rounding=rounding
+        )
         plan = plan_site(options, Moment(600, 0.4), SITE, (128, 96))
         assert len(plan.global_reduction) == pytest.approx(ratio * 1024, rel=0.25)
