@@ -138,6 +138,8 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
     inputs = make_inputs(unet, width, height, args.batch, moment.timestep)
     # the quick form has no time for all
     chosen = variants(settings, moment, SUBSAMPLING if args.quick else METHODS)
+    if args.quick:
+        chosen = {name: v for name, v in chosen.items() if not name.endswith(", first token")}
     if args.only:
         wanted = (NONE, FLOOR, *args.only)
         chosen = {name: v for name, v in chosen.items() if name.startswith(wanted)}
