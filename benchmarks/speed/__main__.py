@@ -34,6 +34,8 @@ from slothful import Moment, Settings
 from slothful.methods import METHODS, SLOTHFUL, SUBSAMPLING
 from slothful.schedule import TRAIN_STEPS
 
+FIRST = ", first token"
+"""Ends the names of ours that compute what the textbook forms do."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -121,7 +123,7 @@ def variants(
         for method in SUBSAMPLING:
             # which do not merge: ours that compute the same stand beside them
             own = settings.replace(method=method, kept_token="first")
-            found[f"{method}, first token"] = functools.partial(_ours, settings=own)
+            found[method + FIRST] = functools.partial(_ours, settings=own)
             found[f"textbook {method}"] = functools.partial(
                 peers.textbook, settings=own, moment=moment
             )
@@ -136,10 +138,9 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
     time = settings.peak_time
     moment = Moment(TRAIN_STEPS * (1 - time), time)
     inputs = make_inputs(unet, width, height, args.batch, moment.timestep)
-    # the quick form has no time for all
     chosen = variants(settings, moment, SUBSAMPLING if args.quick else METHODS)
-    if args.quick:
-        chosen = {name: v for name, v in chosen.items() if not name.endswith(", first token")}
+    if args.quick:  # which has no time for all
+        chosen = {name: v for name, v in chosen.items() if not name.endswith(FIRST)}
     if args.only:
         wanted = (NONE, FLOOR, *args.only)
         chosen = {name: v for name, v in chosen.items() if name.startswith(wanted)}
