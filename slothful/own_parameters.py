@@ -43,7 +43,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             f"{blocks}: mode",
             "How a cell of tokens is pooled: average, maximum, its strongest token (NORM) or the "
             "average of those like it (SIM), over a rectangle (2D) or over consecutive tokens in "
-            "row order (1D, acts more strongly).",
+            "row order (1D).",
             choices=MODES,
             **options,
         ),
@@ -75,8 +75,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
         "v_blend": param(
             0.0,
             f"{blocks}: value blend",
-            "0 keeps one token of each cell as the value (see kept token), 1 pools the whole cell "
-            "(average softens, maximum hardens).",
+            "0 keeps one token of each cell as the value (see kept token), 1 pools the whole cell.",
             range=(0, 1),
             step=0.05,
             **options,
