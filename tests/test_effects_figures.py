@@ -112,7 +112,8 @@ def test_a_claim_is_answered_by_the_side_on_which_its_intervals_lie():
         (dict(sharpness_change=-0.02, high_frequency_change=0.0, spread=0.1), "undecided"),
     ]
     for measures, expected in changes:
-        table = Table([*rows("1D AVG on V", **measures), *rows("2D AVG on V", **measures)])
+        names = [f"{d} AVG on V{when}" for d in ("1D", "2D") for when in ("", ", every step")]
+        table = Table([row for name in names for row in rows(name, **measures)])
         found = judge_claims(table)
         assert verdict(found, softens) == expected
         assert verdict(found, "Zero-padded tiles hurt") == "not tested"

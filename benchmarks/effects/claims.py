@@ -104,11 +104,15 @@ _WORDS = {
 
 
 def _average_softens(table):
-    return _changes(table, ("1D AVG on V", "2D AVG on V"), ("sharpness", "high_frequency"), -1)
+    return _changes(table, _on_values("AVG"), ("sharpness", "high_frequency"), -1)
 
 
 def _maximum_hardens(table):
-    return _changes(table, ("1D MAX on V", "2D MAX on V"), ("contrast", "saturation"), 1)
+    return _changes(table, _on_values("MAX"), ("contrast", "saturation"), 1)
+
+
+def _on_values(pool):
+    return [f"{d} {pool} on V{when}" for when in ("", ", every step") for d in ("1D", "2D")]
 
 
 def _lines_act_more(table):

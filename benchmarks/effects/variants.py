@@ -110,7 +110,9 @@ def claims() -> Iterator[Variant]:
     """
     for pool in ("AVG", "MAX"):
         for dimensions in ("1D", "2D"):
-            yield _claim(f"{dimensions} {pool} on V", _pooled(f"{dimensions}_{pool}", 0, 1))
+            on_values = _pooled(f"{dimensions}_{pool}", 0, 1)
+            yield _claim(f"{dimensions} {pool} on V", on_values)
+            yield _claim(f"{dimensions} {pool} on V, every step", dict(on_values, time_decay=0))
             yield _claim(f"{dimensions} {pool} on both", _pooled(f"{dimensions}_{pool}", 1, 1))
     for k in (0.2, 0.5, 1):
         average = _claim(f"2D AVG on K {k:g}", _pooled("2D_AVG", k, 0))
