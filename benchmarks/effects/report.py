@@ -44,13 +44,13 @@ def by_parameter(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
 
 def sweep_table(table: Table, variants: Sequence[Variant]) -> str:
     """Markdown: a row for each value of each parameter, against the picture without the effect."""
-    head = ["parameter", "value", *(f"change, {task}" for task in TASKS[:2])]
+    head = ["parameter", "value", *(f"change, {task}" for task in TASKS)]
     head += [CURVES[name] for name in SHOWN]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for parameter, own in by_parameter(variants).items():
         for variant in own:
             cells = [f"`{parameter}`", variant.value or "none"]
-            cells += [_cell(table.mean(variant.name, "change", task), "") for task in TASKS[:2]]
+            cells += [_cell(table.mean(variant.name, "change", task), "") for task in TASKS]
             task = variant.tasks[0]
             cells += [_cell(table.mean(variant.name, name, task), "+") for name in SHOWN]
             lines.append(f"| {' | '.join(cells)} |")
