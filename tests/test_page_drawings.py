@@ -91,11 +91,12 @@ def test_the_start_of_img2img_is_marked(page):
 def test_the_map_shows_the_moment_and_edits_weights(page, panel):
     cell = panel.get_by_role("button", name=re.compile("^IN01: "))
     page.wait_until(lambda: float(cell.locator("b").inner_text()) > 4)
+    at_peak = float(cell.locator("b").inner_text())
     scrub = panel.get_by_role("slider", name="Moment")
     scrub.focus()
     scrub.press("End")
     page.wait_until(lambda: "left alone" in cell.get_attribute("aria-label")
-                    or float(cell.locator("b").inner_text()) < 4)  # fmt: skip
+                    or float(cell.locator("b").inner_text()) < at_peak)  # fmt: skip
     assert re.match(r"base, step (\d+) of \1, noise", scrub.get_attribute("aria-valuetext"))
     cell.click()
     weight = panel.get_by_role("slider", name="Block weight")
@@ -110,11 +111,12 @@ def test_the_map_shows_the_moment_and_edits_weights(page, panel):
 def test_tiles_are_drawn_with_their_shift(page, panel):
     page.set_size(512, 256)
     page.choose("method", "Near-sighted Tile")
+    page.open_group("Tiles")
+    page.type_number("tile_size", "32")
     tiles = panel.locator(".slothful-tiles")
     lines = tiles.locator("path.slothful-windows")
     page.wait_until(lambda: "1x2 tiles on 32x64 tokens" in tiles.inner_text())
     assert lines.get_attribute("d") == "M32 0V32"
-    page.open_group("Tiles")
     page.choose("tile_shift", "alternating")
     page.wait_until(lambda: "tiles on 32x64" in tiles.inner_text()
                     and lines.get_attribute("d") == "M16 0V32M48 0V32")  # fmt: skip
@@ -129,6 +131,10 @@ def test_arithmetic_left_and_the_warning_of_few_keys(page, panel):
     page.wait_until(lambda: "base 256x256" in panel.locator("svg").first.text_content())
     share = lambda: int(panel.locator("tbody td").first.inner_text().split()[0])  # noqa: E731
     page.wait_until(lambda: 0 < share() < 100)
+    strong = share()
+    page.type_number("in_slothful", "4")
+    page.type_number("out_slothful", "4")
+    page.wait_until(lambda: share() > strong)
     weak = share()
     page.type_number("in_slothful", "12")
     page.type_number("out_slothful", "12")

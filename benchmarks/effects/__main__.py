@@ -42,7 +42,7 @@ PARTS = {
     "sweeps": sweeps,
 }
 QUICK_MEASURES = ("change", "mask_iou", *(f"{name}_change" for name in LOOKS))
-QUICK = {"steps": 4, "seeds": 2}
+QUICK = {"steps": 3, "seeds": 2}
 QUICK_VARIANTS = {
     "Slothful Attention": {},
     "average on V": dict(in_v_blend=1, out_v_blend=1, in_slothful=9, out_slothful=9),
