@@ -34,8 +34,8 @@ from slothful import Moment, Settings
 from slothful.methods import METHODS, SLOTHFUL, SUBSAMPLING
 from slothful.schedule import TRAIN_STEPS
 
-FIRST = ", first token"
-"""Ends the names of ours that compute what the textbook forms do."""
+TEXTBOOK, FIRST = "textbook ", ", first token"
+"""Begin and end the names of our methods' textbook forms, and of ours that compute the same."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -124,7 +124,7 @@ def variants(
             # which do not merge: ours that compute the same stand beside them
             own = settings.replace(method=method, kept_token="first")
             found[method + FIRST] = functools.partial(_ours, settings=own)
-            found[f"textbook {method}"] = functools.partial(
+            found[TEXTBOOK + method] = functools.partial(
                 peers.textbook, settings=own, moment=moment
             )
     return found
@@ -140,7 +140,8 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
     inputs = make_inputs(unet, width, height, args.batch, moment.timestep)
     chosen = variants(settings, moment, SUBSAMPLING if args.quick else METHODS)
     if args.quick:  # which has no time for all
-        chosen = {name: v for name, v in chosen.items() if not name.endswith(FIRST)}
+        pairs = [name for method in METHODS for name in (TEXTBOOK + method, method + FIRST)]
+        chosen = {name: v for name, v in chosen.items() if name not in pairs}
     if args.only:
         wanted = (NONE, FLOOR, *args.only)
         chosen = {name: v for name, v in chosen.items() if name.startswith(wanted)}
