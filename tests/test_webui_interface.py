@@ -79,7 +79,7 @@ def plot(webui, axes, **body):
 def test_a_plot_over_two_parameters(webui, off):
     axes = [
         ("[Slothful] Enabled", ["false", "true"]),
-        ("[Slothful] Input blocks: strength", "6, 12"),
+        ("[Slothful] Input blocks: strength", "12, 6"),
     ]
     pictures, info = plot(webui, axes, alwayson_scripts={"Slothful Attention": {"args": SLOTHFUL}})
     grid, *cells = pictures
@@ -90,7 +90,7 @@ def test_a_plot_over_two_parameters(webui, off):
     texts = info["infotexts"][1:]
     assert ["Slothful Attention" in text for text in texts] == [False, True, False, True]
     assert "in_slothful" not in texts[1].partition("Slothful Attention: ")[2].partition(",")[0]
-    assert "in_slothful=12" in texts[3]
+    assert "in_slothful=6" in texts[3]
 
 
 def test_a_plot_over_presets_and_blocks(webui, off):
