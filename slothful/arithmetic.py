@@ -14,11 +14,18 @@ from slothful.schedule import Moment
 from slothful.settings import Settings
 from slothful.sites import Site
 
-FIXED = 5e6
-"""Operations that could be done in the time that the hooks of one attention take."""
+# what else takes time, in operations that could be done meanwhile; `benchmarks.speed.calibrate`
+FIXED = 1.2e7
+"""The hooks of one attention."""
 
-PER_VALUE = 46.0
-"""Operations that could be done in the time in which one value is moved."""
+MATCHING = 1e8
+"""The many small steps in which like tokens are found and put together."""
+
+PER_SCORE = 80.0
+"""The exponential of one score of one head."""
+
+PER_VALUE = 180.0
+"""Moving one value."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -50,6 +57,16 @@ def saved_operations(plan: SitePlan, channels: int) -> float:
     return full - attention_operations(plan, plan.grid, channels, channels)
 
 
+def saved_scores(plan: SitePlan) -> int:
+    """Scores of one head that a plan saves, for one row of the batch."""
+    return plan.tokens**2 - plan.query_count * plan.key_count
+
+
+def matches(plan: SitePlan) -> bool:
+    """Whether a plan looks for tokens that are alike."""
+    return plan.merges or plan.merging is not None
+
+
 def moved_values(plan: SitePlan, channels: int) -> int:
     """Values that a plan copies besides the attention itself, for one row of the batch."""
     if plan.merging is not None:  # the tokens are dealt to two sets, merged and spread again
@@ -64,13 +81,14 @@ def moved_values(plan: SitePlan, channels: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def pays(plan: SitePlan, channels: int) -> bool:
-    """Whether a plan saves time at an attention over tokens of so many channels.
+def pays(plan: SitePlan, channels: int, heads: int) -> bool:
+    """Whether a plan saves time at an attention of so many heads over tokens of so many channels.
 
-    Does not look at the batch or the device, so that a picture does not depend on them. The
-    constants are fitted by `benchmarks.speed.calibrate`, on a CPU.
+    Does not look at the batch or the device, so that a picture does not depend on them.
     """
-    return saved_operations(plan, channels) > FIXED + PER_VALUE * moved_values(plan, channels)
+    gain = saved_operations(plan, channels) + PER_SCORE * heads * saved_scores(plan)
+    cost = FIXED + MATCHING * matches(plan) + PER_VALUE * moved_values(plan, channels)
+    return gain > cost
 
 
 def plan_where_it_pays(
@@ -80,7 +98,8 @@ def plan_where_it_pays(
     plan = plan_site(settings, moment, site, grid)
     if plan is None or not settings.only_where_it_pays:
         return plan
-    return plan if pays(plan, site.attentions[0].to_q.in_features) else None
+    attention = site.attentions[0]
+    return plan if pays(plan, attention.to_q.in_features, attention.heads) else None
 
 
 def _projected_tokens(plan: SitePlan) -> int:

@@ -15,7 +15,7 @@ from benchmarks.speed.__main__ import main as benchmark
 from benchmarks.speed.__main__ import variants
 from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.report import as_table
-from benchmarks.speed.timing import FLOOR, NONE, Timing, measure, part_by_part, rows
+from benchmarks.speed.timing import FLOOR, NONE, Timing, at_one_pace, measure, part_by_part, rows
 from slothful import Moment, Settings, find_sites
 from slothful.methods import SLOTHFUL, SUBSAMPLING
 from tests.unets import inputs, make_unet, module_state, run
@@ -90,6 +90,14 @@ def test_the_share_is_of_the_time_between_no_patch_and_the_floor():
     line = next(line for line in as_table(list(table.values())).splitlines() if "| x |" in line)
     assert line.startswith("| x | 3.2 |")
     assert line.endswith("| 3 |")
+
+
+def test_a_machine_that_slows_down_favours_no_variant():
+    takes = {"slow": np.array([2.0, 6.0, 1.0]), "quick": np.array([2.0, 3.0, 1.0])}
+    pace = np.random.default_rng(0).uniform(1, 3, (5, 3))  # of each part in each round
+    found = at_one_pace({name: [tuple(each * own) for each in pace] for name, own in takes.items()})
+    for name, own in takes.items():
+        np.testing.assert_allclose(found[name], np.tile(np.median(pace, 0) * own, (5, 1)))
 
 
 def test_calls_in_step_are_whole_and_each_part_is_its_own(unet):

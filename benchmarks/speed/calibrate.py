@@ -3,7 +3,8 @@
 python -m benchmarks.speed.calibrate
 
 Times one transformer block at many sizes with each method and without, and fits
-time saved = saved operations / throughput - fixed - per value * moved values
+time saved = saved operations / throughput + per score * saved scores of all heads
+             - fixed - matching, where like tokens are looked for - per value * moved values
 by least squares of relative errors; prints the constants in operations.
 """
 
@@ -25,12 +26,13 @@ from tqdm import tqdm
 import slothful
 from benchmarks.speed.__main__ import DTYPES
 from slothful import Settings
-from slothful.arithmetic import moved_values, saved_operations
+from slothful.arithmetic import matches, moved_values, saved_operations, saved_scores
 from slothful.methods import SUBSAMPLING
 from standalone.attention import sdpa_attention
 
 GRIDS = ((8, 8), (12, 12), (16, 16), (20, 20), (24, 24), (32, 32), (40, 40))
 CHANNELS = (64, 160, 320)
+HEADS = 8
 STRENGTHS = (2.0, 4.0, 9.0)
 HOW = ({}, dict(kept_token="jittered"), dict(in_k_blend=1, in_v_blend=1))
 """Joined, subsampled and pooled."""
@@ -41,7 +43,7 @@ class _OneSite(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        transformer = SpatialTransformer(channels, 8, channels // 8, context_dim=64)
+        transformer = SpatialTransformer(channels, HEADS, channels // HEADS, context_dim=64)
         self.input_blocks = nn.ModuleList([nn.Sequential(transformer)])
         self.middle_block, self.output_blocks = nn.Sequential(), nn.ModuleList()
 
@@ -65,21 +67,25 @@ def main() -> int:
             unet = _OneSite(channels).to(**options).eval()
             x, text = torch.randn(1, channels, *grid, **options), torch.randn(1, 77, 64, **options)
             rows += _measure(unet, (x, torch.tensor([600.0]), text), channels, args.rounds)
-    saved, moved, gained = (np.array(column) for column in zip(*rows))
+    *columns, gained = (np.array(column) for column in zip(*rows))
     weight = 1 / np.maximum(np.abs(gained), np.median(np.abs(gained)) / 10)
-    columns = np.stack([saved, -np.ones_like(saved), -moved], axis=1)
+    columns = np.stack(columns, axis=1)
     # none of them can be negative
-    (per_operation, fixed, per_value), _ = nnls(columns * weight[:, None], gained * weight)
-    right = (columns @ [per_operation, fixed, per_value] > 0) == (gained > 0)
+    constants, _ = nnls(columns * weight[:, None], gained * weight)
+    right = (columns @ constants > 0) == (gained > 0)
+    per_operation, *others = constants
     print(f"{args.device} {args.dtype}: {1 / per_operation / 1e9:.1f} billion operations a second")
-    print(f"FIXED = {fixed / per_operation:.3g}, PER_VALUE = {per_value / per_operation:.3g}")
+    for name, constant in zip(("PER_SCORE", "FIXED", "MATCHING", "PER_VALUE"), others):
+        print(f"{name} = {constant / per_operation:.3g}")
     losses = int((gained < 0).sum())
     print(f"right about gain or loss in {right.mean():.0%} of {len(rows)} cases, {losses} losses")
     return 0
 
 
 def _measure(unet, inputs, channels, rounds):
-    """(saved operations, moved values, seconds gained) of each method and strength that acts."""
+    """What each method and strength that acts saves and, negative, adds: operations, scores, hooks,
+    looking for like tokens, moved values; and the seconds gained.
+    """
     variants = [Settings(in_slothful=1)]
     for method, strength, how in itertools.product(SUBSAMPLING, STRENGTHS, HOW):
         variants.append(
@@ -102,8 +108,14 @@ def _measure(unet, inputs, channels, rounds):
     none, *others = (statistics.median(times) for times in seconds)
     for plan, elapsed in zip(plans[1:], others):
         if plan is not None:
-            saved = saved_operations(plan, channels)
-            yield saved, moved_values(plan, channels), none - elapsed
+            yield (
+                saved_operations(plan, channels),
+                HEADS * saved_scores(plan),
+                -1,
+                -matches(plan),
+                -moved_values(plan, channels),
+                none - elapsed,
+            )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import dataclasses
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from greenlet import getcurrent, greenlet
 from torch import nn
@@ -28,7 +29,8 @@ NONE, FLOOR = "no patch", "floor"
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """The parts of each round's call, and the most memory that a call needs (bytes, see `memory`).
+    """The parts of each round's call (see `at_one_pace`), and the most memory that a call needs
+    (bytes, see `memory`).
 
     What disturbs a call for a moment hits another part in every round, so sums of the parts'
     medians are far steadier than medians of whole calls.
@@ -114,7 +116,18 @@ def measure(
             for name, parts in take_turns(unets, inputs, order):
                 found[name].append(parts)
                 progress()
-    return {name: Timing(tuple(found[name]), memory.get(name)) for name in variants}
+    paced = at_one_pace(found)
+    return {name: Timing(paced[name], memory.get(name)) for name in variants}
+
+
+def at_one_pace(found: Mapping[str, Sequence[Parts]]) -> dict[str, tuple[Parts, ...]]:
+    """Each variant's rounds as if the machine had been as fast in all of them: every part relative
+    to its mean over the variants of its round, times the median of these means over the rounds.
+    """
+    seconds = np.array(list(found.values()))  # (variants, rounds, parts)
+    pace = seconds.mean(axis=0)
+    seconds *= np.median(pace, axis=0) / pace
+    return {name: tuple(map(tuple, own)) for name, own in zip(found, seconds.tolist())}
 
 
 def part_by_part(
