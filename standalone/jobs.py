@@ -29,26 +29,43 @@ class Progress:
 
 def run_job(p: Processing, runner: ScriptRunner) -> Iterator[Progress | Processed]:
     """The job's progress, step by step, and at last what it gave. Raises what it raises."""
+    from modules import shared
+
     events: queue.Queue[Progress | Processed | BaseException] = queue.Queue()
     sketch = _Sketch(p)
     p.preview = sketch.draw
     p.progress = lambda name, step, steps: events.put(Progress(name, step, steps, sketch.take()))
 
     def work() -> None:
-        try:
-            events.put(process_images(p, runner))
-        except BaseException as error:
-            events.put(error)
+        with _ONE_AT_A_TIME:  # here, as a page may be left while its job goes on
+            shared.state.interrupted = False
+            try:
+                events.put(process_images(p, runner))
+            except BaseException as error:
+                events.put(error)
 
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        event = events.get()
+        if isinstance(event, BaseException):
+            raise event
+        yield event
+        if isinstance(event, Processed):
+            return
+
+
+def interrupt_job() -> None:
+    """Let the job that runs end after its present step."""
+    from modules import shared
+
+    shared.state.interrupted = True
+
+
+def end_jobs() -> None:
+    """Interrupt the job that runs and wait for its end."""
+    interrupt_job()
     with _ONE_AT_A_TIME:
-        threading.Thread(target=work, daemon=True).start()
-        while True:
-            event = events.get()
-            if isinstance(event, BaseException):
-                raise event
-            yield event
-            if isinstance(event, Processed):
-                return
+        pass
 
 
 class _Sketch:

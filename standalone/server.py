@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
+from standalone.jobs import end_jobs
 from standalone.page import Models, build_page
 from standalone.processing import InputError
 from standalone.runner import ROOT
@@ -76,6 +77,10 @@ def _style() -> Response:
     return Response((ROOT / "style.css").read_text(encoding="utf-8"), media_type="text/css")
 
 
+LAST_SECONDS = 3
+"""That answers have which are on their way when the server ends; some wait for a lost page."""
+
+
 class Server:
     """The page on a thread of its own, at a port of this machine alone."""
 
@@ -86,7 +91,9 @@ class Server:
         self._socket.bind(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), daemon=True
+        )
 
     def __enter__(self) -> Server:
         self._thread.start()
@@ -95,8 +102,9 @@ class Server:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        end_jobs()  # one would go on though its page was left
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(LAST_SECONDS)
 
 
 def serve(models: Models, folder: Path, port: int, language: str, open_browser: bool) -> None:

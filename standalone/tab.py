@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from standalone.infotext import parse_infotext, save_png
-from standalone.jobs import Progress, run_job
+from standalone.jobs import Progress, interrupt_job, run_job
 from standalone.processing import InputError, Processing
 from standalone.runner import ScriptRunner
 from standalone.samplers import SAMPLERS
@@ -46,7 +46,7 @@ class Tab:
                 self._build_results()
         self.pasted = [*self.fields.values(), *(c for c, _ in script.infotext_fields)]
         paste.click(self.paste_values, [self.fields["prompt"]], self.pasted, show_progress=False)
-        stop.click(_interrupt, queue=False)
+        stop.click(interrupt_job, queue=False)
         inputs = [*self.fields.values(), *self.controls]
         outputs = [
             self.stop, self.status, self.preview, self.gallery, self.infotext,
@@ -140,9 +140,6 @@ class Tab:
 
     def _generate(self, *values: Any) -> Iterator[list[Any]]:
         """The answers of the Generate button while a job runs, and at its end."""
-        from modules import shared
-
-        shared.state.interrupted = False
         fields = dict(zip(self.fields, values))
         script_arguments = list(values[len(self.fields) :])
         keep = gr.update()
@@ -194,12 +191,6 @@ class Tab:
     def _new_path(self) -> Path:
         number = 1 + sum(1 for _ in self.folder.glob(f"{self.name}-*.png"))
         return self.folder / f"{self.name}-{number:05}.png"
-
-
-def _interrupt() -> None:
-    from modules import shared
-
-    shared.state.interrupted = True
 
 
 def _bar(progress: Progress) -> str:

@@ -20,7 +20,7 @@ QUIET = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-TIMEOUT = 20_000
+TIMEOUT = 60_000
 """Milliseconds that the page may take for anything."""
 
 

@@ -12,7 +12,7 @@ from slothful_webui.presets import SHIPPED, PresetFolders
 from standalone.__main__ import main
 from standalone.checkpoint import SMALL, load
 from standalone.infotext import parse_infotext
-from standalone.jobs import Progress, run_job
+from standalone.jobs import Progress, end_jobs, run_job
 from standalone.processing import Processing, create_infotext
 from standalone.runner import ScriptRunner
 
@@ -66,6 +66,14 @@ def test_a_job_that_fails_says_why_and_the_next_one_runs(model):
     with pytest.raises(RuntimeError, match="peak_time must be between 0 and 1"):
         list(run_job(request, ScriptRunner([{"peak_time": 3}])))
     assert list(run_job(Processing(model, width=64, height=64, steps=1), ScriptRunner()))
+
+
+def test_a_job_that_is_ended_stops_at_its_step_and_the_next_one_runs_whole(model):
+    job = run_job(Processing(model, width=64, height=64, steps=150), ScriptRunner())
+    next(job)
+    end_jobs()
+    assert len(list(job)) < 150
+    assert len(list(run_job(Processing(model, width=64, height=64, steps=3), ScriptRunner()))) == 4
 
 
 def test_the_page_is_served_to_this_machine_alone(embedded):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -269,3 +270,20 @@ def test_the_page_in_japanese(tmp_path):
         assert button.inner_text() == "ソフト"
         assert "平均" in button.get_attribute("title")
         page.wait_until(lambda: "効果のピーク時刻" in page.control("peak_time").inner_text())
+
+
+def test_the_host_ends_though_a_page_was_left_while_a_picture_was_made(tmp_path):
+    from standalone.checkpoint import SMALL, load
+    from standalone.server import Server, make_app
+
+    server = Server(make_app({"small": lambda: load(SMALL)}, tmp_path))
+    server.__enter__()
+    with opened(server.port) as page:
+        page.set_size(512, 512)  # which takes a minute
+        page.page.locator("#txt2img_generate").click()
+        page.wait_until(page.page.locator("#txt2img_interrupt").is_visible)
+        page.wait_until(page.page.locator("#txt2img_progress progress").is_visible)
+    ending = threading.Thread(target=server.__exit__, daemon=True)
+    ending.start()
+    ending.join(30)
+    assert not ending.is_alive()
