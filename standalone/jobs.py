@@ -63,9 +63,11 @@ def interrupt_job() -> None:
 
 def end_jobs() -> None:
     """Interrupt the job that runs and wait for its end."""
+    from modules import shared
+
     interrupt_job()
     with _ONE_AT_A_TIME:
-        pass
+        shared.state.interrupted = False  # what is made without a job looks at it too
 
 
 class _Sketch:

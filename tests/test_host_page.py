@@ -13,7 +13,7 @@ from standalone.__main__ import main
 from standalone.checkpoint import SMALL, load
 from standalone.infotext import parse_infotext
 from standalone.jobs import Progress, end_jobs, run_job
-from standalone.processing import Processing, create_infotext
+from standalone.processing import Processing, create_infotext, process_images
 from standalone.runner import ScriptRunner
 
 pytest.importorskip("gradio", reason="the page's tests need gradio")
@@ -68,11 +68,16 @@ def test_a_job_that_fails_says_why_and_the_next_one_runs(model):
     assert list(run_job(Processing(model, width=64, height=64, steps=1), ScriptRunner()))
 
 
-def test_a_job_that_is_ended_stops_at_its_step_and_the_next_one_runs_whole(model):
+def test_a_job_that_is_ended_stops_at_its_step_and_the_next_picture_is_whole(model):
     job = run_job(Processing(model, width=64, height=64, steps=150), ScriptRunner())
     next(job)
     end_jobs()
     assert len(list(job)) < 150
+    whole = Processing(model, width=64, height=64, steps=3)
+    steps = []
+    whole.progress = lambda *step: steps.append(step)
+    process_images(whole, ScriptRunner())
+    assert len(steps) == 3
     assert len(list(run_job(Processing(model, width=64, height=64, steps=3), ScriptRunner()))) == 4
 
 
