@@ -1,7 +1,9 @@
 """The embedded host's page without a browser: its server, its infotexts, its jobs."""
 
+import itertools
 import json
 import socket
+import threading
 import urllib.request
 
 import pytest
@@ -79,6 +81,21 @@ def test_a_job_that_is_ended_stops_at_its_step_and_the_next_picture_is_whole(mod
     process_images(whole, ScriptRunner())
     assert len(steps) == 3
     assert len(list(run_job(Processing(model, width=64, height=64, steps=3), ScriptRunner()))) == 4
+
+
+def test_a_job_waits_for_one_whose_page_was_left(model):
+    jobs = [run_job(Processing(model, width=64, height=64, steps=20), ScriptRunner()) for _ in "ab"]
+    calls = []
+    handle = model.model.diffusion_model.register_forward_pre_hook(
+        lambda *_: calls.append(threading.get_ident())
+    )
+    try:
+        next(jobs[0])
+        jobs[0].close()
+        assert len(list(jobs[1])) == 21
+    finally:
+        handle.remove()
+    assert len(list(itertools.groupby(calls))) == 2
 
 
 def test_the_page_is_served_to_this_machine_alone(embedded):
