@@ -62,12 +62,13 @@ def interrupt_job() -> None:
 
 
 def end_jobs() -> None:
-    """Interrupt the job that runs and wait for its end."""
+    """Interrupt the job that runs, and those that wait for it, and wait for their end."""
     from modules import shared
 
-    interrupt_job()
-    with _ONE_AT_A_TIME:
-        shared.state.interrupted = False  # what is made without a job looks at it too
+    while not _ONE_AT_A_TIME.acquire(timeout=0.1):
+        interrupt_job()  # again, as a job that waited begins without
+    shared.state.interrupted = False  # what is made without a job looks at it too
+    _ONE_AT_A_TIME.release()
 
 
 class _Sketch:

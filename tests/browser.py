@@ -20,7 +20,7 @@ QUIET = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-TIMEOUT = 60_000
+TIMEOUT = 20_000
 """Milliseconds that the page may take for anything."""
 
 
@@ -119,9 +119,11 @@ class HostPage:
         box.fill(text)
         box.press("Tab")
 
-    def wait_until(self, condition) -> None:
-        """Wait for what the server answers; `condition` is asked again and again."""
-        for _ in range(TIMEOUT // 200):
+    def wait_until(self, condition, limit: int = TIMEOUT) -> None:
+        """Wait for what the server answers, `limit` milliseconds at most; `condition` is asked
+        again and again.
+        """
+        for _ in range(limit // 200):
             if condition():
                 return
             self.page.wait_for_timeout(200)
