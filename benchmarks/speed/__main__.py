@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings.from_mapping(json.loads(args.settings))
         sizes = [_read_size(text) for text in args.size]
         _check_only(args.only or (), variants(settings, Moment(0.0, 1.0)))
+        if args.device == "cpu" and args.dtype != "fp32":  # which its group norm cannot mix
+            raise ValueError(f"--dtype must be fp32 on a CPU, got {args.dtype!r}")
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -147,6 +149,8 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
         chosen = {name: v for name, v in chosen.items() if name.startswith(wanted)}
     with (
         BACKENDS[args.backend](),
+        # as the webui computes in half precision
+        torch.autocast(args.device, DTYPES[args.dtype], enabled=args.dtype != "fp32"),
         tqdm(total=len(chosen) * (args.rounds + 1), leave=False, disable=args.json or None) as bar,
     ):
         timings = measure(
