@@ -49,6 +49,7 @@ class Application:
         self._acts = False
         merges = settings.method == TOKEN_MERGING
         self._hooks: type[LayerHooks] = MergingHooks if merges else ReducingHooks
+        self._layers: dict[str, list[LayerHooks]] = {}
 
     # -- what the host calls
 
@@ -76,15 +77,22 @@ class Application:
         for site in sites:
             before_site = functools.partial(self._before_site, site)
             add(site.transformer.register_forward_pre_hook(before_site, with_kwargs=True))
+            self._layers[site.name] = []
             for index, layer in enumerate(site.layers):
                 plan_for = functools.partial(self._plan_for, site, layer.attn1)
-                self._handles += self._hooks(layer, index, plan_for).register()
+                hooks = self._hooks(layer, index, plan_for)
+                self._handles += hooks.register()
+                self._layers[site.name].append(hooks)
 
     def release(self) -> None:
         """Remove every hook from the U-Net."""
         for handle in self._handles:
             handle.remove()
+        for layers in self._layers.values():
+            for hooks in layers:
+                hooks.release()
         self._handles.clear()
+        self._layers.clear()
         if self.unet is not None and _OWNERS.get(self.unet) is self:
             del _OWNERS[self.unet]
             if self._outer is not None:
@@ -124,6 +132,8 @@ class Application:
         acts = _OWNERS.get(self.unet) is self and self._acts
         plan = plan_where_it_pays(self.settings, self.moment, site, grid) if acts else None
         self.plans[site.name] = plan
+        for hooks in self._layers[site.name]:
+            hooks.prepare(plan)
 
     def _plan_for(
         self, site: Site, attention: nn.Module, tokens: torch.Tensor, args: tuple, kwargs: dict

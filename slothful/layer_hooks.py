@@ -39,6 +39,12 @@ class LayerHooks:
             attention.register_forward_hook(self._after_attention),
         ]
 
+    def prepare(self, plan: SitePlan | None) -> None:
+        """Called before the block with the plan of its site, None to leave it alone."""
+
+    def release(self) -> None:
+        """Take off what `prepare` has put on."""
+
     def begin(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What attn1 gets as x and as context, for `tokens` (batch, tokens, channels)."""
         raise NotImplementedError
@@ -74,16 +80,33 @@ class ReducingHooks(LayerHooks):
     def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor):
         super().__init__(layer, index, plan_for)
         self._layout: Layout | None = None
-        self._split_values = False
+        self._needs: tuple[bool, bool, bool] | None = None
+        self._handles: list[RemovableHandle] = []
 
-    def register(self) -> list[RemovableHandle]:
-        """Put the hooks on attn1 and on its projections to keys and values."""
-        handles = super().register()
-        for part, projection in enumerate((self.layer.attn1.to_k, self.layer.attn1.to_v)):
-            before = functools.partial(self._before_projection, part)
-            handles.append(projection.register_forward_pre_hook(before))
-            handles.append(projection.register_forward_hook(self._after_projection))
-        return handles + self.weighted.register()
+    def prepare(self, plan: SitePlan | None) -> None:
+        """Have those hooks on the projections that a plan needs: each takes time at every call."""
+        needs = None if plan is None else (plan.tiling is not None, plan.splits, plan.merges)
+        if needs == self._needs:
+            return
+        self.release()
+        self._needs = needs
+        if plan is None:
+            return
+        attention, handles = self.layer.attn1, self._handles
+        for part, projection in enumerate((attention.to_k, attention.to_v)):
+            if plan.splits:
+                before = functools.partial(self._before_projection, part)
+                handles.append(projection.register_forward_pre_hook(before))
+            if plan.tiling is not None:
+                handles.append(projection.register_forward_hook(self._after_projection))
+        if plan.merges:
+            handles += self.weighted.register()
+
+    def release(self) -> None:
+        """Take them off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._needs = [], None
 
     def begin(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch * W, T, channels) and (batch, M, channels) for W windows.
@@ -92,12 +115,12 @@ class ReducingHooks(LayerHooks):
         other, and each projection takes its half: so a hypernetwork, which sits between, sees
         the tokens that are projected and nothing else.
         """
+        tokens = _as_projected(tokens, self.layer.attn1.to_q)
         self._layout = plan_layout(self.plan, tokens.device)
         queries = split_queries(tokens, self._layout, self.plan)
         sources = key_sources(tokens, queries, self._layout, self.plan)
         keys, values, self.weighted.log_weights = sources
-        self._split_values = values is not keys
-        return queries, torch.cat([keys, values], dim=1) if self._split_values else keys
+        return queries, torch.cat([keys, values], dim=1) if self.plan.splits else keys
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
         """The answers in the order of the grid: (batch, tokens, channels)."""
@@ -106,7 +129,7 @@ class ReducingHooks(LayerHooks):
 
     def _before_projection(self, part: int, projection: nn.Module, args: tuple) -> tuple | None:
         """Give to_k (part 0) and to_v (part 1) their half of the context."""
-        if self.plan is None or not self._split_values:
+        if self.plan is None:
             return None
         return (args[0].chunk(2, dim=1)[part], *args[1:])
 
@@ -115,3 +138,11 @@ class ReducingHooks(LayerHooks):
     ) -> torch.Tensor | None:
         """Deal the projected tokens to the windows."""
         return None if self.plan is None else deal_keys(projected, self._layout, self.plan)
+
+
+def _as_projected(tokens: torch.Tensor, projection: nn.Module) -> torch.Tensor:
+    """The tokens in half precision where CUDA's autocast would have each projection cast them."""
+    if not (tokens.is_cuda and torch.is_autocast_enabled()):
+        return tokens
+    dtype = getattr(getattr(projection, "weight", None), "dtype", None)
+    return tokens.to(dtype) if dtype in (torch.float16, torch.bfloat16) else tokens

@@ -61,6 +61,12 @@ class SitePlan:
         return any(r is not None and r.merges for r in (self.reduction, self.global_reduction))
 
     @property
+    def splits(self) -> bool:
+        """Whether keys and values are made from different tokens."""
+        both = (self.reduction, self.global_reduction)
+        return any(r is not None and r.k_blend != r.v_blend for r in both)
+
+    @property
     def near(self) -> Tiling | None:
         """The windows of the tokens that queries see as their own."""
         return self.key_tiling or self.tiling

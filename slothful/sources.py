@@ -11,7 +11,6 @@ from slothful.layout import Layout, split_queries, windows_of
 from slothful.likeness import features_of, join_alike, means_of, sizes_of
 from slothful.plan import SitePlan
 from slothful.pooling import kept_index, reduce_tokens
-from slothful.reduction import Reduction
 
 
 class KeySources(NamedTuple):
@@ -45,7 +44,9 @@ def key_sources(
     parts = [[rearrange(part, "(b w) k c -> b (w k) c", w=len(plan.tiling)) for part in own]]
     if plan.global_reduction is not None:
         parts.append(reduce_tokens(tokens, plan.global_reduction))
-    return KeySources(*(torch.cat(part, dim=1) for part in zip(*parts)))
+    keys, values = zip(*parts)
+    keys = torch.cat(keys, dim=1)
+    return KeySources(keys, torch.cat(values, dim=1) if plan.splits else keys)
 
 
 def _merged_sources(
@@ -60,26 +61,24 @@ def _merged_sources(
             return split_queries(part, layout, plan)
         return windows_of(part, layout.halo, plan)
 
-    def join(features: torch.Tensor, reduction: Reduction | None) -> torch.Tensor | None:
-        if reduction is None:
-            return None
-        return join_alike(features, kept_index(reduction, tokens.device))
-
     features = features_of(tokens)
-    own_joined = join(own_of(features), plan.reduction)
-    shared_joined = join(features, plan.global_reduction)
+    own_joined = shared_joined = None
+    if plan.reduction is not None:
+        own_joined = join_alike(own_of(features), kept_index(plan.reduction, tokens.device))
+    if plan.global_reduction is not None:
+        shared_joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
     del features  # its memory serves for the means
     if own_joined is None:
         parts, weights = [tokens], [torch.ones(own.shape[:2], device=tokens.device)]
     else:
-        weights = [sizes_of(own_joined, len(plan.reduction))]
-        means = means_of(own, own_joined, weights[0])
-        parts = [means.reshape(len(tokens), -1, means.shape[-1])]
+        means, sizes = means_of(own, own_joined, len(plan.reduction))
+        parts, weights = [means.reshape(len(tokens), -1, means.shape[-1])], [sizes]
     if shared_joined is not None:
         count = len(plan.global_reduction)
-        sizes = sizes_of(shared_joined, count)
+        means, sizes = means_of(tokens, shared_joined, count)
         inside = sizes_of(own_of(shared_joined[..., None])[..., 0], count)
-        parts.append(means_of(tokens, shared_joined, sizes))
+        parts.append(means)
         weights.append(sizes.repeat_interleave(plan.windows, dim=0) - inside)
-    sources = torch.cat(parts, dim=1)
-    return KeySources(sources, sources, torch.cat(weights, dim=1).log())
+    sources = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    weights = weights[0] if len(weights) == 1 else torch.cat(weights, dim=1)
+    return KeySources(sources, sources, weights.log())

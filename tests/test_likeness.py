@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 import slothful
 from slothful import Moment, Settings, plan_site
-from slothful.likeness import WIDTH, features_of, join_alike, means_of, sizes_of
+from slothful.likeness import (
+    WIDTH,
+    features_of,
+    join_alike,
+    means_by_bags,
+    means_by_products,
+    means_of,
+    sizes_of,
+)
 from slothful.pooling import kept_index
 from tests.unets import module_state, run
 
@@ -40,22 +48,27 @@ def test_a_kept_token_joins_itself_though_another_is_equal():
     assert joined[0, 4] == 1
 
 
+@pytest.mark.parametrize("means", [means_by_bags, means_by_products])
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 3), st.integers(2, 90), st.integers(1, 40), st.integers(0, 99))
-def test_every_token_is_in_one_mean(batch, count, kept, seed):
+@given(
+    batch=st.integers(1, 3), count=st.integers(2, 90), kept=st.integers(1, 60),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_every_token_is_in_one_mean(means, batch, count, kept, seed):
     kept = min(kept, count)
     tokens = tokens_of(batch, count, 5, seed=seed)
     places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:kept]
     joined = join_alike(features_of(tokens), places)
-    sizes = sizes_of(joined, kept)
-    means = means_of(tokens, joined, sizes)
+    found, sizes = means(tokens, joined, kept)
     assert sizes.min() >= 1
-    assert torch.equal(sizes.sum(dim=1), torch.full((batch,), float(count)))
+    assert torch.equal(sizes.sum(dim=1), torch.full((batch,), count))
+    assert torch.equal(sizes_of(joined, kept), sizes.float())
     for row in range(batch):
         for place in range(kept):
             members = tokens[row, joined[row] == place]
-            torch.testing.assert_close(means[row, place], members.mean(dim=0))
-    nearest = features_of(tokens) @ features_of(tokens)[:, places].transpose(1, 2)
+            torch.testing.assert_close(found[row, place], members.mean(dim=0))
+    lengths = tokens.norm(dim=-1)
+    nearest = tokens @ tokens[:, places].transpose(1, 2) / lengths[:, None, places]
     chosen = nearest.gather(2, joined[..., None])[..., 0]
     free = torch.ones(count, dtype=torch.bool)
     free[places] = False
@@ -70,30 +83,48 @@ def test_few_directions_keep_the_angles_and_no_generator_is_touched():
     assert features.shape == (1, 200, WIDTH)
     base = tokens[:, :1] + 0.5 * tokens
     exact = torch.nn.functional.cosine_similarity(base, base[:, :1], dim=-1)
-    kept = features_of(base) @ features_of(base)[0, 0]
+    features = features_of(base)
+    kept = torch.nn.functional.cosine_similarity(features, features[:, :1], dim=-1)
     assert (kept - exact).abs().mean() < 2 / WIDTH**0.5
 
 
+@pytest.mark.parametrize("means", [means_by_bags, means_by_products])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_gives_means_of_its_own_kind(dtype):
+def test_half_precision_gives_means_of_its_own_kind(dtype, means):
     tokens = tokens_of(2, 96, 130, dtype=dtype)
     kept = torch.arange(0, 96, 8)
     joined = join_alike(features_of(tokens), kept)
-    means = means_of(tokens, joined, sizes_of(joined, len(kept)))
-    assert means.dtype == dtype
-    wide = means_of(tokens.float(), joined, sizes_of(joined, len(kept)))
-    torch.testing.assert_close(means.float(), wide, rtol=0.02, atol=0.02)
+    found, _ = means(tokens, joined, len(kept))
+    assert found.dtype == dtype
+    wide, _ = means(tokens.float(), joined, len(kept))
+    torch.testing.assert_close(found.float(), wide, rtol=0.02, atol=0.02)
+
+
+def test_half_precision_holds_the_mean_of_many_large_tokens():
+    """Their sum would be too large for it."""
+    tokens = torch.full((1, 4096, 3), 1000.0, dtype=torch.float16)
+    joined = torch.zeros(1, 4096, dtype=torch.int64)
+    found, _ = means_by_products(tokens, joined, 1)
+    torch.testing.assert_close(found, tokens[:, :1], rtol=0.01, atol=0)
+
+
+def test_products_of_many_kept_tokens_are_done_in_parts():
+    tokens = tokens_of(2, 300, 4)
+    joined = join_alike(features_of(tokens), torch.arange(0, 300, 2))
+    found, expected = (means(tokens, joined, 150) for means in (means_by_products, means_by_bags))
+    torch.testing.assert_close(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
 
 
 def test_it_does_not_matter_who_shares_the_batch():
     tokens = tokens_of(3, 64, 8)
     kept = torch.arange(0, 64, 6)
     together = join_alike(features_of(tokens), kept)
-    means = means_of(tokens, together, sizes_of(together, len(kept)))
+    means, _ = means_of(tokens, together, len(kept))
     for row in range(3):
         alone = join_alike(features_of(tokens[row : row + 1]), kept)
         assert torch.equal(alone[0], together[row])
-        own = means_of(tokens[row : row + 1], alone, sizes_of(alone, len(kept)))
+        own, _ = means_of(tokens[row : row + 1], alone, len(kept))
         assert torch.equal(own[0], means[row])
 
 
