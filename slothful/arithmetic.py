@@ -107,9 +107,10 @@ def _projected_tokens(plan: SitePlan) -> int:
     if plan.merging is not None:
         return plan.key_count
     if plan.pools:
-        local = plan.tokens if plan.reduction is None else plan.windows * len(plan.reduction)
+        if plan.reduction is None:  # the means are taken of the projected tokens
+            return plan.tokens
         shared = plan.global_reduction
-        return local + (len(shared) if shared else 0)
+        return plan.windows * len(plan.reduction) + (len(shared) if shared else 0)
     sources = plan_layout(plan, torch.device("cpu")).sources
     return plan.tokens if sources is None else len(sources)
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from slothful.groups import Groups
 from slothful.layout import Layout, deal_keys, join_answers, plan_layout, split_queries
 from slothful.plan import SitePlan
 from slothful.sources import key_sources
@@ -80,6 +81,7 @@ class ReducingHooks(LayerHooks):
     def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor):
         super().__init__(layer, index, plan_for)
         self._layout: Layout | None = None
+        self._groups: Groups | None = None
         self._needs: tuple[bool, bool, bool] | None = None
         self._handles: list[RemovableHandle] = []
 
@@ -119,12 +121,12 @@ class ReducingHooks(LayerHooks):
         self._layout = plan_layout(self.plan, tokens.device)
         queries = split_queries(tokens, self._layout, self.plan)
         sources = key_sources(tokens, queries, self._layout, self.plan)
-        keys, values, self.weighted.log_weights = sources
+        keys, values, self.weighted.log_weights, self._groups = sources
         return queries, torch.cat([keys, values], dim=1) if self.plan.splits else keys
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
         """The answers in the order of the grid: (batch, tokens, channels)."""
-        plan, self.plan = self.plan, None
+        plan, self.plan, self._groups = self.plan, None, None
         return join_answers(answers, self._layout, plan)
 
     def _before_projection(self, part: int, projection: nn.Module, args: tuple) -> tuple | None:
@@ -137,7 +139,10 @@ class ReducingHooks(LayerHooks):
         self, projection: nn.Module, args: tuple, projected: torch.Tensor
     ) -> torch.Tensor | None:
         """Deal the projected tokens to the windows."""
-        return None if self.plan is None else deal_keys(projected, self._layout, self.plan)
+        if self.plan is None:
+            return None
+        shared = self._groups and self._groups.means(projected)
+        return deal_keys(projected, self._layout, self.plan, shared)
 
 
 def _as_projected(tokens: torch.Tensor, projection: nn.Module) -> torch.Tensor:

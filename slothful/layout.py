@@ -32,8 +32,8 @@ class Layout:
     the tokens that pooled keys come from, window after window, where these are more than the
     queries'. `sources` (M,): the grid's tokens that are projected, None for all of them in order,
     or where pooling makes others. `keys` (W*K,): for each key of each window its place among the
-    projected tokens; where a window's own keys are a view, of its global keys alone. None: nothing
-    to move.
+    projected tokens; where a window's own keys are a view, of its global keys alone, unless every
+    window sees them all. None: nothing to move.
     """
 
     queries: torch.Tensor | None = None
@@ -43,22 +43,28 @@ class Layout:
     keys: torch.Tensor | None = None
 
 
-# random shifts make a new layout every step, so the cache is kept small
-@functools.lru_cache(maxsize=64)
 def plan_layout(plan: SitePlan, device: torch.device) -> Layout:
     """The layout of a plan on a device; cached, so that repeated steps copy nothing there."""
+    return _layout(plan.settled, device)
+
+
+# random shifts make a new layout every step, so the caches are kept small
+@functools.lru_cache(maxsize=64)
+def _layout(plan: SitePlan, device: torch.device) -> Layout:
     if plan.tiling is None:
         return Layout(sources=None if plan.pools else kept_index(plan.reduction, device))
-    windows = _window_indices(plan.grid, plan.tiling).to(device)
+    windows = _window_indices(plan.grid, plan.tiling, device)
     queries = answers = None
     if not plan.tiling.side_by_side:
         queries = windows.flatten()
-        answers = _answer_indices(plan.grid, plan.tiling).to(device)
+        answers = _answer_indices(plan.grid, plan.tiling, device)
+    if _own_in_view(plan) and plan.merges:
+        return Layout()
     own, halo = windows, None
     if _own_in_view(plan):
         own = own[:, :0]  # only global keys are picked by index
     if plan.key_tiling is not None:
-        own = _window_indices(plan.grid, plan.key_tiling).to(device)
+        own = _window_indices(plan.grid, plan.key_tiling, device)
         halo = own.flatten() if plan.pools else None
     before = plan.tokens
     if plan.reduction is None:
@@ -92,20 +98,21 @@ def _own_in_view(plan: SitePlan) -> bool:
     return every_token and plan.tiling.side_by_side
 
 
-def _window_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:
+@functools.lru_cache(maxsize=64)
+def _window_indices(grid: tuple[int, int], tiling: Tiling, device: torch.device) -> torch.Tensor:
     """The tokens of each window: (windows, tokens a window)."""
     rows, columns = tiling.rows, tiling.columns
     tokens = torch.arange(grid[0] * grid[1]).reshape(grid)
-    return torch.stack(
-        [
-            tokens[y : y + rows.size, x : x + columns.size].flatten()
-            for y in rows.starts
-            for x in columns.starts
-        ]
-    )
+    windows = [
+        tokens[y : y + rows.size, x : x + columns.size].flatten()
+        for y in rows.starts
+        for x in columns.starts
+    ]
+    return torch.stack(windows).to(device)
 
 
-def _answer_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:
+@functools.lru_cache(maxsize=64)
+def _answer_indices(grid: tuple[int, int], tiling: Tiling, device: torch.device) -> torch.Tensor:
     """For each token of the grid its place in the window that owns it, counted through all
     windows: (height * width,).
     """
@@ -120,7 +127,7 @@ def _answer_indices(grid: tuple[int, int], tiling: Tiling) -> torch.Tensor:
         answers[owned_y, owned_x] = window[
             owned_y.start - y : owned_y.stop - y, owned_x.start - x : owned_x.stop - x
         ]
-    return answers.flatten()
+    return answers.flatten().to(device)
 
 
 def split_queries(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:
@@ -157,21 +164,30 @@ def join_answers(answers: torch.Tensor, layout: Layout, plan: SitePlan) -> torch
     return joined.index_select(1, layout.answers)
 
 
-def deal_keys(projected: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:
-    """The projected keys (or values) of each window: (batch, M, inner) -> (batch * W, K, inner)."""
+def deal_keys(
+    projected: torch.Tensor, layout: Layout, plan: SitePlan, shared: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The projected keys (or values) of each window: (batch, M, inner) -> (batch * W, K, inner).
+
+    `shared` (batch, S, inner) are the last of all that were projected, where they are apart.
+    """
     if plan.tiling is None:
         return projected
     windows = len(plan.tiling)
-    picked = projected.index_select(1, layout.keys)
-    picked = rearrange(picked, "b (w k) c -> b w k c", w=windows)
     if not _own_in_view(plan):
-        return picked.flatten(0, 1)
+        everything = projected if shared is None else torch.cat([projected, shared], dim=1)
+        return windows_of(everything, layout.keys, plan)
+    if shared is None:
+        picked = projected.index_select(1, layout.keys)
+        picked = rearrange(picked, "b (w k) c -> b w k c", w=windows)
+    else:  # every window sees them all
+        picked = shared[:, None]
     # written into their place at once: to make the windows and put them together is a copy more
     tokens = plan.tiling.tokens
     shape = (len(projected), windows, tokens + picked.shape[2], projected.shape[-1])
     dealt = projected.new_empty(shape)
     sizes = _window_shape(plan.tiling)
     own = rearrange(dealt[:, :, :tokens], "b (y x) (h w) c -> b y h x w c", **sizes)
-    own.copy_(rearrange(projected[:, : plan.tokens], f"{_GRID} -> b y h x w c", **sizes))
+    own.copy_(rearrange(projected, f"{_GRID} -> b y h x w c", **sizes))
     dealt[:, :, tokens:] = picked
     return dealt.flatten(0, 1)

@@ -11,7 +11,7 @@ WIDTH = 64
 """Channels in which tokens are compared."""
 
 _ROOM = 8
-"""Values that are held besides at a time, in multiples of those that are compared: still less than
+"""Likenesses that are held at a time, in multiples of the values that are compared: still less than
 the queries, keys and values that follow."""
 
 
@@ -23,9 +23,9 @@ def features_of(tokens: torch.Tensor) -> torch.Tensor:
     Lindenstrauss, 1984), which makes the comparison several times cheaper.
     """
     channels = tokens.shape[-1]
-    return (
-        tokens if channels <= WIDTH else tokens @ _directions(channels, tokens.device, tokens.dtype)
-    )
+    if channels <= WIDTH:
+        return tokens
+    return tokens @ _directions(channels, tokens.device, tokens.dtype)
 
 
 @functools.lru_cache(maxsize=64)
@@ -54,72 +54,8 @@ def join_alike(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     return joined.index_copy_(1, kept, _places(batch, len(kept), features.device))
 
 
-def sizes_of(joined: torch.Tensor, count: int) -> torch.Tensor:
-    """How many tokens joined each kept one: (batch, tokens) -> (batch, count) float32."""
-    sizes = torch.zeros(len(joined), count, device=joined.device)
-    return sizes.scatter_(1, joined, 1.0, reduce="add")
-
-
-def means_of(
-    tokens: torch.Tensor, joined: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean of the tokens that joined each kept one, and how many these are: for `joined`
-    (batch, tokens) and tokens (batch, tokens, channels): (batch, count, channels) and
-    (batch, count).
-
-    The same every time: sums by atomic additions on a GPU would depend on their order.
-    """
-    few = count <= _ROOM * min(tokens.shape[-1], WIDTH)
-    device = tokens.device.type
-    if device == "cpu" or (device == "cuda" and not few):
-        return means_by_bags(tokens, joined, count)
-    return means_by_products(tokens, joined, count)
-
-
-def means_by_bags(
-    tokens: torch.Tensor, joined: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`means_of` by sorting: little arithmetic."""
-    batch, device = len(tokens), tokens.device
-    places = (joined + _row_starts(batch, count, device)).flatten()
-    dtype = torch.int16 if batch * count < 2**15 else torch.int32  # the fewer bits to sort
-    ordered, members = places.to(dtype).sort(stable=True)
-    bounds = torch.searchsorted(ordered, _numbers(batch * count + 1, device, dtype))
-    means = F.embedding_bag(
-        members, tokens.flatten(0, 1), bounds, mode="mean", include_last_offset=True
-    )
-    return means.unflatten(0, (batch, count)), bounds.diff().reshape(batch, count)
-
-
-def means_by_products(
-    tokens: torch.Tensor, joined: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`means_of` by matrix products: few steps, and any number of members takes as long."""
-    means, sizes = [], []
-    for numbers in _numbers(count, tokens.device).split(_ROOM * min(tokens.shape[-1], WIDTH)):
-        mine = joined[:, None] == numbers[:, None]
-        sizes.append(mine.sum(dim=-1))
-        shares = mine * sizes[-1].reciprocal().to(tokens.dtype)[..., None]
-        means.append(shares @ tokens)
-    if len(means) == 1:
-        return means[0], sizes[0]
-    return torch.cat(means, dim=1), torch.cat(sizes, dim=1)
-
-
 # kept on the device, so that a step sends nothing there
-@functools.lru_cache(maxsize=256)
-def _numbers(count: int, device: torch.device, dtype: torch.dtype = torch.int64) -> torch.Tensor:
-    """0 to count - 1."""
-    return torch.arange(count, device=device, dtype=dtype)
-
-
 @functools.lru_cache(maxsize=256)
 def _places(batch: int, count: int, device: torch.device) -> torch.Tensor:
     """0 to count - 1 in each row: (batch, count)."""
-    return _numbers(count, device).expand(batch, -1)
-
-
-@functools.lru_cache(maxsize=256)
-def _row_starts(batch: int, count: int, device: torch.device) -> torch.Tensor:
-    """Where each row of a batch begins, with `count` places a row: (batch, 1)."""
-    return torch.arange(0, batch * count, count, device=device)[:, None]
+    return torch.arange(count, device=device).expand(batch, -1)

@@ -67,6 +67,17 @@ class SitePlan:
         return any(r is not None and r.k_blend != r.v_blend for r in both)
 
     @property
+    def settled(self) -> SitePlan:
+        """The plan by which tokens are moved: where they merge, whichever of a cell is kept."""
+        if not self.merges:
+            return self
+        own, shared = (
+            r and dataclasses.replace(r, offset=(0, 0))
+            for r in (self.reduction, self.global_reduction)
+        )
+        return dataclasses.replace(self, reduction=own, global_reduction=shared)
+
+    @property
     def near(self) -> Tiling | None:
         """The windows of the tokens that queries see as their own."""
         return self.key_tiling or self.tiling

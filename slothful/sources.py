@@ -7,21 +7,24 @@ from typing import NamedTuple
 import torch
 from einops import rearrange
 
+from slothful.groups import Groups, groups_of, sizes_of
 from slothful.layout import Layout, split_queries, windows_of
-from slothful.likeness import features_of, join_alike, means_of, sizes_of
+from slothful.likeness import features_of, join_alike
 from slothful.plan import SitePlan
 from slothful.pooling import kept_index, reduce_tokens
 
 
 class KeySources(NamedTuple):
     """What is projected to keys and to values, each (batch, M, channels), the same tensor where
-    both come from the same tokens; and where some keys weigh more than others, the logarithm of
-    the weights of every window's: (batch * W, K).
+    both come from the same tokens; where some keys weigh more than others, the logarithm of the
+    weights of every window's: (batch * W, K); and the groups whose means, of what was projected,
+    are keys and values too.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
     log_weights: torch.Tensor | None = None
+    groups: Groups | None = None
 
 
 def key_sources(
@@ -62,23 +65,28 @@ def _merged_sources(
         return windows_of(part, layout.halo, plan)
 
     features = features_of(tokens)
-    own_joined = shared_joined = None
+    own_groups = shared_joined = None
     if plan.reduction is not None:
         own_joined = join_alike(own_of(features), kept_index(plan.reduction, tokens.device))
+        own_groups = groups_of(own_joined, len(plan.reduction))
     if plan.global_reduction is not None:
         shared_joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
     del features  # its memory serves for the means
-    if own_joined is None:
-        parts, weights = [tokens], [torch.ones(own.shape[:2], device=tokens.device)]
+    if own_groups is None:
+        weights = [torch.ones(own.shape[:2], device=tokens.device)]
     else:
-        means, sizes = means_of(own, own_joined, len(plan.reduction))
-        parts, weights = [means.reshape(len(tokens), -1, means.shape[-1])], [sizes]
+        weights = [own_groups.sizes]
+    shared_groups = None
     if shared_joined is not None:
         count = len(plan.global_reduction)
-        means, sizes = means_of(tokens, shared_joined, count)
+        shared_groups = groups_of(shared_joined, count)
         inside = sizes_of(own_of(shared_joined[..., None])[..., 0], count)
-        parts.append(means)
-        weights.append(sizes.repeat_interleave(plan.windows, dim=0) - inside)
-    sources = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    weights = weights[0] if len(weights) == 1 else torch.cat(weights, dim=1)
-    return KeySources(sources, sources, weights.log())
+        weights.append(shared_groups.sizes.repeat_interleave(plan.windows, dim=0) - inside)
+    log_weights = torch.cat(weights, dim=1).log()
+    if own_groups is None:
+        # every token is projected: the mean of projected ones is the mean's projection
+        return KeySources(tokens, tokens, log_weights, shared_groups)
+    sources = own_groups.means(own).reshape(len(tokens), -1, tokens.shape[-1])
+    if shared_groups is not None:
+        sources = torch.cat([sources, shared_groups.means(tokens)], dim=1)
+    return KeySources(sources, sources, log_weights)

@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 import slothful
 from slothful import Moment, Settings, plan_site
-from slothful.likeness import (
-    WIDTH,
-    features_of,
-    join_alike,
-    means_by_bags,
-    means_by_products,
-    means_of,
-    sizes_of,
-)
+from slothful.groups import GroupsByProducts, GroupsInBags, groups_of, sizes_of
+from slothful.likeness import WIDTH, features_of, join_alike
 from slothful.pooling import kept_index
 from tests.unets import module_state, run
 
@@ -48,18 +41,19 @@ def test_a_kept_token_joins_itself_though_another_is_equal():
     assert joined[0, 4] == 1
 
 
-@pytest.mark.parametrize("means", [means_by_bags, means_by_products])
+@pytest.mark.parametrize("kind", [GroupsInBags, GroupsByProducts])
 @settings(max_examples=60, deadline=None)
 @given(
     batch=st.integers(1, 3), count=st.integers(2, 90), kept=st.integers(1, 60),
     seed=st.integers(0, 99),
 )  # fmt: skip
-def test_every_token_is_in_one_mean(means, batch, count, kept, seed):
+def test_every_token_is_in_one_mean(kind, batch, count, kept, seed):
     kept = min(kept, count)
     tokens = tokens_of(batch, count, 5, seed=seed)
     places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:kept]
     joined = join_alike(features_of(tokens), places)
-    found, sizes = means(tokens, joined, kept)
+    groups = kind(joined, kept)
+    found, sizes = groups.means(tokens), groups.sizes
     assert sizes.min() >= 1
     assert torch.equal(sizes.sum(dim=1), torch.full((batch,), count))
     assert torch.equal(sizes_of(joined, kept), sizes.float())
@@ -88,43 +82,43 @@ def test_few_directions_keep_the_angles_and_no_generator_is_touched():
     assert (kept - exact).abs().mean() < 2 / WIDTH**0.5
 
 
-@pytest.mark.parametrize("means", [means_by_bags, means_by_products])
+@pytest.mark.parametrize("kind", [GroupsInBags, GroupsByProducts])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_gives_means_of_its_own_kind(dtype, means):
+def test_half_precision_gives_means_of_its_own_kind(dtype, kind):
     tokens = tokens_of(2, 96, 130, dtype=dtype)
     kept = torch.arange(0, 96, 8)
     joined = join_alike(features_of(tokens), kept)
-    found, _ = means(tokens, joined, len(kept))
-    assert found.dtype == dtype
-    wide, _ = means(tokens.float(), joined, len(kept))
-    torch.testing.assert_close(found.float(), wide, rtol=0.02, atol=0.02)
+    groups = kind(joined, len(kept))
+    means = groups.means(tokens)
+    assert means.dtype == dtype
+    torch.testing.assert_close(means.float(), groups.means(tokens.float()), rtol=0.02, atol=0.02)
 
 
 def test_half_precision_holds_the_mean_of_many_large_tokens():
     """Their sum would be too large for it."""
     tokens = torch.full((1, 4096, 3), 1000.0, dtype=torch.float16)
     joined = torch.zeros(1, 4096, dtype=torch.int64)
-    found, _ = means_by_products(tokens, joined, 1)
-    torch.testing.assert_close(found, tokens[:, :1], rtol=0.01, atol=0)
+    means = GroupsByProducts(joined, 1).means(tokens)
+    torch.testing.assert_close(means, tokens[:, :1], rtol=0.01, atol=0)
 
 
-def test_products_of_many_kept_tokens_are_done_in_parts():
+def test_products_of_many_groups_are_done_in_parts(monkeypatch):
     tokens = tokens_of(2, 300, 4)
     joined = join_alike(features_of(tokens), torch.arange(0, 300, 2))
-    found, expected = (means(tokens, joined, 150) for means in (means_by_products, means_by_bags))
-    torch.testing.assert_close(found[0], expected[0])
-    assert torch.equal(found[1], expected[1])
+    expected = GroupsByProducts(joined, 150).means(tokens)
+    monkeypatch.setattr(slothful.groups, "FEW", 40)
+    torch.testing.assert_close(GroupsByProducts(joined, 150).means(tokens), expected)
 
 
 def test_it_does_not_matter_who_shares_the_batch():
     tokens = tokens_of(3, 64, 8)
     kept = torch.arange(0, 64, 6)
     together = join_alike(features_of(tokens), kept)
-    means, _ = means_of(tokens, together, len(kept))
+    means = groups_of(together, len(kept)).means(tokens)
     for row in range(3):
         alone = join_alike(features_of(tokens[row : row + 1]), kept)
         assert torch.equal(alone[0], together[row])
-        own, _ = means_of(tokens[row : row + 1], alone, len(kept))
+        own = groups_of(alone, len(kept)).means(tokens[row : row + 1])
         assert torch.equal(own[0], means[row])
 
 

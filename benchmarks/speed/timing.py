@@ -22,9 +22,13 @@ Variant = Callable[[nn.Module], contextlib.AbstractContextManager]
 Parts = tuple[float, ...]
 """Seconds of the parts of one call, alternately outside and inside a transformer block."""
 Inputs = tuple[tuple, dict]
-"""Arguments of one call: (positional, by keyword)."""
+"""Arguments of one call: (positional, by keyword); the first two are latents and timesteps."""
 
 NONE, FLOOR = "no patch", "floor"
+STEP = 1e-3
+"""Timesteps from one round to the next, as in sampling: what a method makes anew at each step is
+part of the call. Too few to change a schedule.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +117,7 @@ def measure(
             progress()
         take_turns = call_by_call if device.type == "cuda" else part_by_part
         for _ in range(rounds):
+            inputs[0][1].sub_(STEP)
             for name, parts in take_turns(unets, inputs, order):
                 found[name].append(parts)
                 progress()
