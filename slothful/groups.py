@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
-FEW = 512
+FEW = 384
 """Groups of which a GPU takes the means by products."""
 
 
@@ -20,15 +21,22 @@ class Groups(Protocol):
     def means(self, tokens: torch.Tensor) -> torch.Tensor:
         """(batch, tokens, channels) -> (batch, count, channels)."""
 
+    def sizes_in(self, windows_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """How many tokens of each group lie in each window: (batch * W, count), where `windows_of`
+        gives what windows hold: (batch, tokens, c) -> (batch * W, T, c).
+        """
 
-def groups_of(joined: torch.Tensor, count: int) -> Groups:
-    """The groups that `joined` (batch, tokens), int64 in 0..count - 1, tells of each token.
+
+def groups_of(joined: torch.Tensor, count: int, dtype: torch.dtype) -> Groups:
+    """The groups that `joined` (batch, tokens), int64 in 0..count - 1, tells of each token, for
+    means of tokens of `dtype`.
 
     Either kind gives the same every time: sums by a GPU's atomic additions would not.
     """
     device = joined.device.type
-    bags = device == "cpu" or (device == "cuda" and count > FEW)
-    return (GroupsInBags if bags else GroupsByProducts)(joined, count)
+    if device == "cpu" or (device == "cuda" and count > FEW):
+        return GroupsInBags(joined, count)
+    return GroupsByProducts(joined, count, dtype)
 
 
 class GroupsInBags:
@@ -41,6 +49,7 @@ class GroupsInBags:
         ordered, self._members = places.to(dtype).sort(stable=True)
         self._bounds = torch.searchsorted(ordered, _numbers(batch * count + 1, device, dtype))
         self.sizes = self._bounds.diff().reshape(batch, count)
+        self._joined = joined
 
     def means(self, tokens: torch.Tensor) -> torch.Tensor:
         """See `Groups`."""
@@ -49,31 +58,36 @@ class GroupsInBags:
         )
         return means.unflatten(0, self.sizes.shape)
 
+    def sizes_in(self, windows_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """See `Groups`."""
+        joined = windows_of(self._joined[..., None])[..., 0]
+        sizes = torch.zeros(len(joined), self.sizes.shape[1], device=joined.device)
+        return sizes.scatter_(1, joined, 1.0, reduce="add")
+
 
 class GroupsByProducts:
     """By matrix products: few steps, which any number of members takes as long."""
 
-    def __init__(self, joined: torch.Tensor, count: int):
+    _SCALE = 64
+    """The sums are so many times smaller, as half precision might not hold them."""
+
+    def __init__(self, joined: torch.Tensor, count: int, dtype: torch.dtype):
         numbers = _numbers(count, joined.device, joined.dtype)[:, None]
-        self._mine = joined[:, None] == numbers
-        self.sizes = self._mine.sum(dim=-1)
+        shape = (len(joined), count, joined.shape[1])
+        self._mine = torch.empty(shape, device=joined.device, dtype=dtype)
+        torch.eq(joined[:, None], numbers, out=self._mine)  # 1 where a token is a group's, else 0
+        self.sizes = self._mine.sum(dim=-1, dtype=torch.float32)
+        self._scaled_sizes = (self.sizes / self._SCALE).to(dtype)[..., None]
 
     def means(self, tokens: torch.Tensor) -> torch.Tensor:
         """See `Groups`."""
-        share = self.sizes.reciprocal().to(tokens.dtype)[..., None]
-        # in parts, as (batch, count, tokens) shares could be more than the tokens themselves
-        parts = zip(self._mine.split(FEW, dim=1), share.split(FEW, dim=1))
-        # shares before the sum, which half precision might not hold
-        means = [(mine * share) @ tokens for mine, share in parts]
-        return means[0] if len(means) == 1 else torch.cat(means, dim=1)
+        nothing = tokens.new_empty(())
+        sums = torch.baddbmm(nothing, self._mine, tokens, beta=0, alpha=1 / self._SCALE)
+        return sums / self._scaled_sizes
 
-
-def sizes_of(joined: torch.Tensor, count: int) -> torch.Tensor:
-    """How many tokens of each row are in each group: (batch, tokens) int64 -> (batch, count)
-    float32. Some may have none.
-    """
-    sizes = torch.zeros(len(joined), count, device=joined.device)
-    return sizes.scatter_(1, joined, 1.0, reduce="add")
+    def sizes_in(self, windows_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """See `Groups`."""
+        return windows_of(self._mine.transpose(1, 2)).sum(dim=1, dtype=torch.float32)
 
 
 # both are kept on the device, so that a step sends nothing there

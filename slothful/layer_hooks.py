@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -117,10 +118,12 @@ class ReducingHooks(LayerHooks):
         other, and each projection takes its half: so a hypernetwork, which sits between, sees
         the tokens that are projected and nothing else.
         """
-        tokens = _as_projected(tokens, self.layer.attn1.to_q)
         self._layout = plan_layout(self.plan, tokens.device)
-        queries = split_queries(tokens, self._layout, self.plan)
-        sources = key_sources(tokens, queries, self._layout, self.plan)
+        tokens = _as_projected(tokens, self.layer.attn1.to_q)
+        # where autocast would turn single precision to half and back at every other step
+        with torch.autocast(tokens.device.type, enabled=False) if tokens.is_cuda else nullcontext():
+            queries = split_queries(tokens, self._layout, self.plan)
+            sources = key_sources(tokens, queries, self._layout, self.plan)
         keys, values, self.weighted.log_weights, self._groups = sources
         return queries, torch.cat([keys, values], dim=1) if self.plan.splits else keys
 

@@ -14,6 +14,7 @@ import functools
 import torch
 from einops import rearrange
 
+from slothful.devices import sent
 from slothful.outside import outside_cells
 from slothful.plan import SitePlan
 from slothful.pooling import kept_index
@@ -77,9 +78,9 @@ def _layout(plan: SitePlan, device: torch.device) -> Layout:
         keys = own[:, kept_index(plan.reduction, device)]
     if plan.global_reduction is not None:
         if plan.merges:
-            seen = torch.arange(len(plan.global_reduction)).expand(len(windows), -1).to(device)
+            seen = torch.arange(len(plan.global_reduction), device=device).expand(len(windows), -1)
         else:
-            seen = outside_cells(plan.global_reduction, plan.near).to(device)
+            seen = sent(outside_cells(plan.global_reduction, plan.near), device)
         kept = kept_index(plan.global_reduction, device)
         keys = torch.cat([keys, before + seen if plan.pools else kept[seen]], dim=1)
     keys = keys.flatten()
@@ -108,7 +109,7 @@ def _window_indices(grid: tuple[int, int], tiling: Tiling, device: torch.device)
         for y in rows.starts
         for x in columns.starts
     ]
-    return torch.stack(windows).to(device)
+    return sent(torch.stack(windows), device)
 
 
 @functools.lru_cache(maxsize=64)
@@ -127,7 +128,7 @@ def _answer_indices(grid: tuple[int, int], tiling: Tiling, device: torch.device)
         answers[owned_y, owned_x] = window[
             owned_y.start - y : owned_y.stop - y, owned_x.start - x : owned_x.stop - x
         ]
-    return answers.flatten().to(device)
+    return sent(answers.flatten(), device)
 
 
 def split_queries(tokens: torch.Tensor, layout: Layout, plan: SitePlan) -> torch.Tensor:

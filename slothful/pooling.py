@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from slothful.cells import Cells
+from slothful.devices import sent
 from slothful.reduction import Reduction
 
 
@@ -124,7 +125,7 @@ def kept_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
         torch.tensor([s + min(offset, gap - 1) for s, gap in zip(cells.starts, cells.gaps)])
         for cells, offset in zip((reduction.rows, reduction.columns), reduction.offset)
     )
-    return (kept_y[:, None] * reduction.columns.length + kept_x).flatten().to(device)
+    return sent((kept_y[:, None] * reduction.columns.length + kept_x).flatten(), device)
 
 
 @functools.lru_cache(maxsize=64)
@@ -139,7 +140,7 @@ def _members(
     sizes = torch.tensor(cells.sizes)[:, None]
     index = torch.tensor(cells.starts)[:, None] + torch.minimum(offsets, sizes - 1)
     weights = (offsets < sizes) / sizes
-    return index.flatten().to(device), weights.to(device, dtype)
+    return sent(index.flatten(), device), sent(weights, device, dtype)
 
 
 @functools.lru_cache(maxsize=64)
@@ -157,4 +158,4 @@ def _members_of_rectangles(
     index = rearrange(index_y, "r y -> r 1 y 1") * columns.length
     index = rearrange(index + rearrange(index_x, "c x -> 1 c 1 x"), "r c y x -> (r c) (y x)")
     inside = rearrange(weight_y > 0, "r y -> r 1 y 1") & rearrange(weight_x > 0, "c x -> 1 c 1 x")
-    return index.to(device), rearrange(inside, "r c y x -> (r c) (y x)").to(device)
+    return sent(index, device), sent(rearrange(inside, "r c y x -> (r c) (y x)"), device)

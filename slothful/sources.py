@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from einops import rearrange
 
-from slothful.groups import Groups, groups_of, sizes_of
+from slothful.groups import Groups, groups_of
 from slothful.layout import Layout, split_queries, windows_of
 from slothful.likeness import features_of, join_alike
 from slothful.plan import SitePlan
@@ -65,28 +65,25 @@ def _merged_sources(
         return windows_of(part, layout.halo, plan)
 
     features = features_of(tokens)
-    own_groups = shared_joined = None
+    own_groups = shared_groups = None
     if plan.reduction is not None:
-        own_joined = join_alike(own_of(features), kept_index(plan.reduction, tokens.device))
-        own_groups = groups_of(own_joined, len(plan.reduction))
+        joined = join_alike(own_of(features), kept_index(plan.reduction, tokens.device))
+        own_groups = groups_of(joined, len(plan.reduction), tokens.dtype)
     if plan.global_reduction is not None:
-        shared_joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
+        joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
+        shared_groups = groups_of(joined, len(plan.global_reduction), tokens.dtype)
     del features  # its memory serves for the means
     if own_groups is None:
-        weights = [torch.ones(own.shape[:2], device=tokens.device)]
+        weights = torch.ones(own.shape[:2], device=tokens.device)
     else:
-        weights = [own_groups.sizes]
-    shared_groups = None
-    if shared_joined is not None:
-        count = len(plan.global_reduction)
-        shared_groups = groups_of(shared_joined, count)
-        inside = sizes_of(own_of(shared_joined[..., None])[..., 0], count)
-        weights.append(shared_groups.sizes.repeat_interleave(plan.windows, dim=0) - inside)
-    log_weights = torch.cat(weights, dim=1).log()
+        weights = own_groups.sizes
+    if shared_groups is not None:
+        sizes = shared_groups.sizes.repeat_interleave(plan.windows, dim=0)
+        weights = torch.cat([weights, sizes - shared_groups.sizes_in(own_of)], dim=1)
     if own_groups is None:
         # every token is projected: the mean of projected ones is the mean's projection
-        return KeySources(tokens, tokens, log_weights, shared_groups)
+        return KeySources(tokens, tokens, weights.log(), shared_groups)
     sources = own_groups.means(own).reshape(len(tokens), -1, tokens.shape[-1])
     if shared_groups is not None:
         sources = torch.cat([sources, shared_groups.means(tokens)], dim=1)
-    return KeySources(sources, sources, log_weights)
+    return KeySources(sources, sources, weights.log())

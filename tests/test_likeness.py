@@ -7,12 +7,15 @@ from hypothesis import strategies as st
 
 import slothful
 from slothful import Moment, Settings, plan_site
-from slothful.groups import GroupsByProducts, GroupsInBags, groups_of, sizes_of
+from slothful.groups import GroupsByProducts, GroupsInBags, groups_of
 from slothful.likeness import WIDTH, features_of, join_alike
 from slothful.pooling import kept_index
+from slothful.weighted_attention import attention_with_bias, attention_with_channel
 from tests.unets import module_state, run
 
 CPU = torch.device("cpu")
+KINDS = [lambda joined, count, dtype: GroupsInBags(joined, count), GroupsByProducts]
+"""Both kinds of groups, whichever a device has them by."""
 MOMENT = Moment(600.0, 0.4)
 FLAT = dict(in_slothful=6, in_depth_decay=0, time_decay=0)
 
@@ -41,7 +44,7 @@ def test_a_kept_token_joins_itself_though_another_is_equal():
     assert joined[0, 4] == 1
 
 
-@pytest.mark.parametrize("kind", [GroupsInBags, GroupsByProducts])
+@pytest.mark.parametrize("kind", KINDS, ids=["bags", "products"])
 @settings(max_examples=60, deadline=None)
 @given(
     batch=st.integers(1, 3), count=st.integers(2, 90), kept=st.integers(1, 60),
@@ -52,11 +55,10 @@ def test_every_token_is_in_one_mean(kind, batch, count, kept, seed):
     tokens = tokens_of(batch, count, 5, seed=seed)
     places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:kept]
     joined = join_alike(features_of(tokens), places)
-    groups = kind(joined, kept)
+    groups = kind(joined, kept, tokens.dtype)
     found, sizes = groups.means(tokens), groups.sizes
     assert sizes.min() >= 1
-    assert torch.equal(sizes.sum(dim=1), torch.full((batch,), count))
-    assert torch.equal(sizes_of(joined, kept), sizes.float())
+    assert torch.equal(sizes.sum(dim=1).long(), torch.full((batch,), count))
     for row in range(batch):
         for place in range(kept):
             members = tokens[row, joined[row] == place]
@@ -82,43 +84,48 @@ def test_few_directions_keep_the_angles_and_no_generator_is_touched():
     assert (kept - exact).abs().mean() < 2 / WIDTH**0.5
 
 
-@pytest.mark.parametrize("kind", [GroupsInBags, GroupsByProducts])
+@pytest.mark.parametrize("kind", KINDS, ids=["bags", "products"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_gives_means_of_its_own_kind(dtype, kind):
     tokens = tokens_of(2, 96, 130, dtype=dtype)
     kept = torch.arange(0, 96, 8)
     joined = join_alike(features_of(tokens), kept)
-    groups = kind(joined, len(kept))
-    means = groups.means(tokens)
+    means = kind(joined, len(kept), dtype).means(tokens)
     assert means.dtype == dtype
-    torch.testing.assert_close(means.float(), groups.means(tokens.float()), rtol=0.02, atol=0.02)
+    wide = kind(joined, len(kept), torch.float32).means(tokens.float())
+    torch.testing.assert_close(means.float(), wide, rtol=0.02, atol=0.02)
 
 
 def test_half_precision_holds_the_mean_of_many_large_tokens():
     """Their sum would be too large for it."""
     tokens = torch.full((1, 4096, 3), 1000.0, dtype=torch.float16)
     joined = torch.zeros(1, 4096, dtype=torch.int64)
-    means = GroupsByProducts(joined, 1).means(tokens)
+    means = GroupsByProducts(joined, 1, tokens.dtype).means(tokens)
     torch.testing.assert_close(means, tokens[:, :1], rtol=0.01, atol=0)
 
 
-def test_products_of_many_groups_are_done_in_parts(monkeypatch):
-    tokens = tokens_of(2, 300, 4)
-    joined = join_alike(features_of(tokens), torch.arange(0, 300, 2))
-    expected = GroupsByProducts(joined, 150).means(tokens)
-    monkeypatch.setattr(slothful.groups, "FEW", 40)
-    torch.testing.assert_close(GroupsByProducts(joined, 150).means(tokens), expected)
+@pytest.mark.parametrize("kind", KINDS, ids=["bags", "products"])
+def test_sizes_in_windows_count_what_a_window_holds(kind):
+    joined = torch.randint(5, (2, 12), generator=torch.Generator().manual_seed(3))
+    windows = torch.tensor([[0, 1, 2, 3], [2, 3, 4, 5], [8, 9, 10, 11]])  # the first two overlap
+
+    def windows_of(part):
+        return part[:, windows].flatten(0, 1)
+
+    sizes = kind(joined, 5, torch.float32).sizes_in(windows_of)
+    expected = [torch.bincount(row[window], minlength=5) for row in joined for window in windows]
+    assert torch.equal(sizes.long(), torch.stack(expected))
 
 
 def test_it_does_not_matter_who_shares_the_batch():
     tokens = tokens_of(3, 64, 8)
     kept = torch.arange(0, 64, 6)
     together = join_alike(features_of(tokens), kept)
-    means = groups_of(together, len(kept)).means(tokens)
+    means = groups_of(together, len(kept), tokens.dtype).means(tokens)
     for row in range(3):
         alone = join_alike(features_of(tokens[row : row + 1]), kept)
         assert torch.equal(alone[0], together[row])
-        own = groups_of(alone, len(kept)).means(tokens[row : row + 1])
+        own = groups_of(alone, len(kept), tokens.dtype).means(tokens[row : row + 1])
         assert torch.equal(own[0], means[row])
 
 
@@ -257,3 +264,18 @@ def test_an_error_in_the_attention_leaves_no_weights_behind(sd1_unet):
         # far from the peak every strength is below 1
         assert torch.equal(run(sd1_unet, timestep=20.0), expected)
     assert module_state(sd1_unet) == before
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 1), reason="this torch takes no scale")
+@pytest.mark.parametrize("channels", [32, 40])
+def test_weights_act_alike_as_a_bias_and_as_a_channel(channels):
+    query, key, value = (tokens_of(2, 3, n, channels, seed=n) for n in (50, 21, 22))
+    value = value[:, :, :21]
+    log_weights = tokens_of(2, 21, seed=7)
+    log_weights[:, 4] = -torch.inf  # hidden
+    expected = attention_with_bias(query, key, value, log_weights)
+    actual = attention_with_channel(query, key, value, log_weights)
+    torch.testing.assert_close(actual, expected)
+    changed = value.clone()
+    changed[:, :, 4] = 100.0
+    torch.testing.assert_close(attention_with_channel(query, key, changed, log_weights), actual)
