@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import torch
@@ -72,22 +72,37 @@ class GroupsByProducts:
     """The sums are so many times smaller, as half precision might not hold them."""
 
     def __init__(self, joined: torch.Tensor, count: int, dtype: torch.dtype):
-        numbers = _numbers(count, joined.device, joined.dtype)[:, None]
-        shape = (len(joined), count, joined.shape[1])
-        self._mine = torch.empty(shape, device=joined.device, dtype=dtype)
-        torch.eq(joined[:, None], numbers, out=self._mine)  # 1 where a token is a group's, else 0
-        self.sizes = self._mine.sum(dim=-1, dtype=torch.float32)
+        self._joined, self._dtype = joined, dtype
+        self._numbers = _numbers(count, joined.device, joined.dtype)[:, None].split(FEW)
+        # many would take too much room, so they are made again each time
+        self._kept = [self._members(self._numbers[0])] if len(self._numbers) == 1 else None
+        sizes = [mine.sum(dim=-1, dtype=torch.float32) for mine in self._parts()]
+        self.sizes = _together(sizes)
         self._scaled_sizes = (self.sizes / self._SCALE).to(dtype)[..., None]
 
     def means(self, tokens: torch.Tensor) -> torch.Tensor:
         """See `Groups`."""
-        nothing = tokens.new_empty(())
-        sums = torch.baddbmm(nothing, self._mine, tokens, beta=0, alpha=1 / self._SCALE)
-        return sums / self._scaled_sizes
+        nothing, scale = tokens.new_empty(()), 1 / self._SCALE
+        sums = [torch.baddbmm(nothing, mine, tokens, beta=0, alpha=scale) for mine in self._parts()]
+        return _together(sums) / self._scaled_sizes
 
     def sizes_in(self, windows_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """See `Groups`."""
-        return windows_of(self._mine.transpose(1, 2)).sum(dim=1, dtype=torch.float32)
+        parts = (windows_of(mine.transpose(1, 2)) for mine in self._parts())
+        return _together([part.sum(dim=1, dtype=torch.float32) for part in parts])
+
+    def _parts(self) -> Iterable[torch.Tensor]:
+        return self._kept or map(self._members, self._numbers)
+
+    def _members(self, numbers: torch.Tensor) -> torch.Tensor:
+        """1 where a token is in one of these groups, else 0: (batch, groups, tokens)."""
+        shape = (len(self._joined), len(numbers), self._joined.shape[1])
+        mine = torch.empty(shape, device=self._joined.device, dtype=self._dtype)
+        return torch.eq(self._joined[:, None], numbers, out=mine)
+
+
+def _together(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 # both are kept on the device, so that a step sends nothing there

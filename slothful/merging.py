@@ -7,6 +7,7 @@ import functools
 
 import torch
 
+from slothful.groups import groups_of
 from slothful.settings import Settings, SettingsError, merge_limit
 
 
@@ -82,7 +83,7 @@ class TokenMatch:
         seed, odd = merging.seed, len(tokens) % 2 == 1
         # drawn on the CPU, so that a picture does not depend on the device
         generator = torch.Generator().manual_seed((seed or 0) + layer)
-        self.merge, self.unmerge = _matching()(
+        self._merge, unmerge = _matching()(
             tokens,
             w=merging.grid[1],
             h=merging.grid[0],
@@ -92,12 +93,26 @@ class TokenMatch:
             no_rand=seed is None or odd,
             generator=generator,
         )
-        self._tokens = tokens
+        places = torch.arange(merging.left, device=tokens.device)[:, None]
+        self._joined = unmerge(places.expand(len(tokens), -1, -1))
+        self._groups = None
+        if tokens.device.type == "cuda":  # where tomesd's own sums differ from time to time
+            self._groups = groups_of(self._joined[..., 0], merging.left, tokens.dtype)
+
+    def merge(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The means of those that are together: (batch, tokens, channels) ->
+        (batch, tokens left, channels).
+        """
+        return self._groups.means(tokens) if self._groups else self._merge(tokens)
+
+    def unmerge(self, merged: torch.Tensor) -> torch.Tensor:
+        """To each token what those that it is merged with have: the inverse of `merge`."""
+        return merged.gather(1, self._joined.expand(-1, -1, merged.shape[-1]))
 
     def log_sizes(self) -> torch.Tensor:
         """Logarithm of the number of tokens in each that is left: (batch, tokens left)."""
-        ones = torch.ones_like(self._tokens[..., :1], dtype=torch.float32)
-        return self.merge(ones, mode="sum").squeeze(-1).log()
+        ones = torch.ones_like(self._joined, dtype=torch.float32)
+        return self._merge(ones, mode="sum").squeeze(-1).log()
 
 
 @functools.cache

@@ -104,6 +104,17 @@ def test_half_precision_holds_the_mean_of_many_large_tokens():
     torch.testing.assert_close(means, tokens[:, :1], rtol=0.01, atol=0)
 
 
+def test_products_of_many_groups_are_done_in_parts(monkeypatch):
+    tokens, kept = tokens_of(2, 300, 4), torch.arange(0, 300, 2)
+    joined = join_alike(features_of(tokens), kept)
+    whole = GroupsByProducts(joined, 150, tokens.dtype)
+    monkeypatch.setattr(slothful.groups, "FEW", 40)
+    parts = GroupsByProducts(joined, 150, tokens.dtype)
+    torch.testing.assert_close(parts.means(tokens), whole.means(tokens))
+    assert torch.equal(parts.sizes, whole.sizes)
+    assert torch.equal(parts.sizes_in(lambda part: part), whole.sizes)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=["bags", "products"])
 def test_sizes_in_windows_count_what_a_window_holds(kind):
     joined = torch.randint(5, (2, 12), generator=torch.Generator().manual_seed(3))
