@@ -30,10 +30,10 @@ PER_VALUE = 180.0
 
 @functools.lru_cache(maxsize=4096)
 def attention_operations(
-    plan: SitePlan | None, grid: tuple[int, int], channels: int, inner: int
+    plan: SitePlan | None, grid: tuple[int, int], channels: int, inner: int, layers: int = 1
 ) -> float:
-    """Multiplications and additions of one attn1 for one row of the batch: four projections,
-    scores and the sum of values. With merging, also of finding what is alike.
+    """Multiplications and additions of the attn1 of a site's `layers` for one row of the batch:
+    four projections, scores and the sum of values, and with merging of finding what is alike.
 
     `grid` is its (height, width) in tokens, `channels` are those of a token, `inner` those of a
     projection (all heads). Without a plan: of the attention as it is.
@@ -45,50 +45,52 @@ def attention_operations(
     matching = 0.0
     if plan is not None and plan.merging is not None:
         destinations = plan.merging.destinations
-        matching = 2.0 * channels * destinations * (tokens - destinations)
+        matching = 2.0 * channels * destinations * (tokens - destinations) * layers
     elif plan is not None and plan.merges:
         matching = _likeness_operations(plan, channels)
-    return matching + 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
+    each = 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
+    return matching + layers * each
 
 
-def saved_operations(plan: SitePlan, channels: int) -> float:
+def saved_operations(plan: SitePlan, channels: int, layers: int = 1) -> float:
     """Operations that a plan saves at tokens of so many channels, for one row of the batch."""
-    full = attention_operations(None, plan.grid, channels, channels)
-    return full - attention_operations(plan, plan.grid, channels, channels)
+    full = attention_operations(None, plan.grid, channels, channels, layers)
+    return full - attention_operations(plan, plan.grid, channels, channels, layers)
 
 
 def saved_scores(plan: SitePlan) -> int:
-    """Scores of one head that a plan saves, for one row of the batch."""
+    """Scores of one head that a plan saves in one layer, for one row of the batch."""
     return plan.tokens**2 - plan.query_count * plan.key_count
 
 
-def matches(plan: SitePlan) -> bool:
-    """Whether a plan looks for tokens that are alike."""
-    return plan.merges or plan.merging is not None
+def searches(plan: SitePlan, layers: int = 1) -> int:
+    """How often tokens that are alike are looked for in the layers of a site."""
+    return layers if plan.merging is not None else int(plan.merges)
 
 
-def moved_values(plan: SitePlan, channels: int) -> int:
+def moved_values(plan: SitePlan, channels: int, layers: int = 1) -> int:
     """Values that a plan copies besides the attention itself, for one row of the batch."""
     if plan.merging is not None:  # the tokens are dealt to two sets, merged and spread again
-        return 3 * plan.tokens * channels
+        return layers * 3 * plan.tokens * channels
     sources = plan.tokens if plan.pools else _projected_tokens(plan)
     moved = sources * channels
     if plan.tiling is not None:
         moved += (2 * len(plan.tiling) * plan.key_count + 2 * plan.query_count) * channels
-    if plan.merges:  # every likeness is looked at once
-        moved += _likenesses(plan)
-    return moved
+    # every likeness is looked at once
+    return layers * moved + (_likenesses(plan) if plan.merges else 0)
 
 
 @functools.lru_cache(maxsize=4096)
-def pays(plan: SitePlan, channels: int, heads: int) -> bool:
-    """Whether a plan saves time at an attention of so many heads over tokens of so many channels.
+def pays(plan: SitePlan, channels: int, heads: int, layers: int = 1) -> bool:
+    """Whether a plan saves time at a site's attentions of so many heads over tokens of so many
+    channels.
 
     Does not look at the batch or the device, so that a picture does not depend on them.
     """
-    gain = saved_operations(plan, channels) + PER_SCORE * heads * saved_scores(plan)
-    cost = FIXED + MATCHING * matches(plan) + PER_VALUE * moved_values(plan, channels)
-    return gain > cost
+    gain = saved_operations(plan, channels, layers)
+    gain += PER_SCORE * heads * saved_scores(plan) * layers
+    cost = FIXED * layers + MATCHING * searches(plan, layers)
+    return gain > cost + PER_VALUE * moved_values(plan, channels, layers)
 
 
 def plan_where_it_pays(
@@ -98,8 +100,8 @@ def plan_where_it_pays(
     plan = plan_site(settings, moment, site, grid)
     if plan is None or not settings.only_where_it_pays:
         return plan
-    attention = site.attentions[0]
-    return plan if pays(plan, attention.to_q.in_features, attention.heads) else None
+    attention, layers = site.attentions[0], len(site.layers)
+    return plan if pays(plan, attention.to_q.in_features, attention.heads, layers) else None
 
 
 def _projected_tokens(plan: SitePlan) -> int:

@@ -154,11 +154,11 @@ def estimate(
     attention = attention_left = merged_away = 0.0
     for each in shape.sites:
         grid = grids[each.site.level]
-        widths = each.channels, each.inner
-        attention += each.layers * attention_operations(None, grid, *widths) * len(moments)
+        sizes = each.channels, each.inner, each.layers
+        attention += attention_operations(None, grid, *sizes) * len(moments)
         for moment in moments:
             plan = plan_where_it_pays(settings, moment, each.site, grid)
-            attention_left += each.layers * attention_operations(plan, grid, *widths)
+            attention_left += attention_operations(plan, grid, *sizes)
             if plan is not None and plan.merging is not None:
                 merged_away += each.merged_away(plan.merging)
     rest *= len(moments)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from slothful.arithmetic import plan_where_it_pays
-from slothful.layer_hooks import LayerHooks, ReducingHooks
+from slothful.layer_hooks import LayerHooks, ReducingHooks, SiteState
 from slothful.merging_hooks import MergingHooks
 from slothful.methods import TOKEN_MERGING
 from slothful.plan import SitePlan, acts_in
@@ -77,10 +77,10 @@ class Application:
         for site in sites:
             before_site = functools.partial(self._before_site, site)
             add(site.transformer.register_forward_pre_hook(before_site, with_kwargs=True))
-            self._layers[site.name] = []
+            self._layers[site.name], state = [], SiteState(len(site.layers))
             for index, layer in enumerate(site.layers):
                 plan_for = functools.partial(self._plan_for, site, layer.attn1)
-                hooks = self._hooks(layer, index, plan_for)
+                hooks = self._hooks(layer, index, plan_for, state)
                 self._handles += hooks.register()
                 self._layers[site.name].append(hooks)
 

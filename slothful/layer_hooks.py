@@ -13,11 +13,19 @@ from torch.utils.hooks import RemovableHandle
 from slothful.groups import Groups
 from slothful.layout import Layout, deal_keys, join_answers, plan_layout, split_queries
 from slothful.plan import SitePlan
-from slothful.sources import key_sources
+from slothful.sources import Match, key_sources, match_tokens
 from slothful.weighted_attention import WeightedAttention
 
 PlanFor = Callable[[torch.Tensor, tuple, dict], "SitePlan | None"]
 """Called as plan_for(tokens, args, kwargs) with an attn1's arguments: the plan for this call."""
+
+
+class SiteState:
+    """What the blocks of a site share in one call: `count` of them, and what is alike."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self.match: Match | None = None
 
 
 class LayerHooks:
@@ -26,8 +34,9 @@ class LayerHooks:
     `layer`: a block with attn1, attn2 and ff; `index`: its place among the blocks of its site.
     """
 
-    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor):
+    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor, state: SiteState):
         self.layer = layer
+        self.state = state
         self.index = index
         self.plan: SitePlan | None = None
         self.weighted = WeightedAttention(layer.attn1)
@@ -79,8 +88,8 @@ class LayerHooks:
 class ReducingHooks(LayerHooks):
     """Reduction of keys and values, tiling of queries."""
 
-    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor):
-        super().__init__(layer, index, plan_for)
+    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor, state: SiteState):
+        super().__init__(layer, index, plan_for, state)
         self._layout: Layout | None = None
         self._groups: Groups | None = None
         self._needs: tuple[bool, bool, bool] | None = None
@@ -88,6 +97,7 @@ class ReducingHooks(LayerHooks):
 
     def prepare(self, plan: SitePlan | None) -> None:
         """Have those hooks on the projections that a plan needs: each takes time at every call."""
+        self.state.match = None
         needs = None if plan is None else (plan.tiling is not None, plan.splits, plan.merges)
         if needs == self._needs:
             return
@@ -123,9 +133,21 @@ class ReducingHooks(LayerHooks):
         # where autocast would turn single precision to half and back at every other step
         with torch.autocast(tokens.device.type, enabled=False) if tokens.is_cuda else nullcontext():
             queries = split_queries(tokens, self._layout, self.plan)
-            sources = key_sources(tokens, queries, self._layout, self.plan)
+            match = self._match(tokens, queries) if self.plan.merges else None
+            sources = key_sources(tokens, queries, self._layout, self.plan, match)
         keys, values, self.weighted.log_weights, self._groups = sources
         return queries, torch.cat([keys, values], dim=1) if self.plan.splits else keys
+
+    def _match(self, tokens: torch.Tensor, queries: torch.Tensor) -> Match:
+        """What is alike, found by the first block of the site: tokens change little on the way
+        from one to the next.
+        """
+        match = self.state.match
+        if match is None or len(match.log_weights) != len(queries):
+            match = match_tokens(tokens, queries, self._layout, self.plan)
+        # the last one frees its memory
+        self.state.match = match if self.index + 1 < self.state.count else None
+        return match
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
         """The answers in the order of the grid: (batch, tokens, channels)."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from slothful.layer_hooks import LayerHooks, PlanFor
+from slothful.layer_hooks import LayerHooks, PlanFor, SiteState
 from slothful.merging import TokenMatch
 
 
@@ -19,8 +19,8 @@ class MergingHooks(LayerHooks):
     Nothing is merged in the whole block where its self-attention has to be left alone.
     """
 
-    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor):
-        super().__init__(layer, index, plan_for)
+    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor, state: SiteState):
+        super().__init__(layer, index, plan_for, state)
         self._input: torch.Tensor | None = None
         self._match: TokenMatch | None = None
 

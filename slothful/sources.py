@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -27,20 +28,71 @@ class KeySources(NamedTuple):
     groups: Groups | None = None
 
 
-def key_sources(
+class Match(NamedTuple):
+    """Which tokens are alike: the groups in each window and in the whole grid, None where there
+    are none, and the logarithm of each key's weight, as in `KeySources`.
+    """
+
+    own: Groups | None
+    shared: Groups | None
+    log_weights: torch.Tensor
+
+
+def match_tokens(
     tokens: torch.Tensor, queries: torch.Tensor, layout: Layout, plan: SitePlan
+) -> Match:
+    """The groups of a plan that merges. `tokens`: (batch, tokens, channels); `queries`: the same,
+    split into windows by `split_queries`.
+
+    Of a group of the whole grid a window counts only the tokens that are not its own.
+    """
+
+    def own_of(part: torch.Tensor) -> torch.Tensor:
+        if layout.halo is None:
+            return split_queries(part, layout, plan)
+        return windows_of(part, layout.halo, plan)
+
+    features = features_of(tokens)
+    own, weights = None, None
+    if plan.reduction is not None:
+        joined = join_alike(own_of(features), kept_index(plan.reduction, tokens.device))
+        own = groups_of(joined, len(plan.reduction), tokens.dtype)
+        weights = own.sizes
+    if plan.global_reduction is None:
+        return Match(own, None, weights.log())
+    if own is None:
+        shape = (len(queries), math.prod(plan.window))
+        weights = torch.ones(shape, device=tokens.device)
+    joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
+    shared = groups_of(joined, len(plan.global_reduction), tokens.dtype)
+    sizes = shared.sizes.repeat_interleave(plan.windows, dim=0) - shared.sizes_in(own_of)
+    return Match(own, shared, torch.cat([weights, sizes], dim=1).log())
+
+
+def key_sources(
+    tokens: torch.Tensor,
+    queries: torch.Tensor,
+    layout: Layout,
+    plan: SitePlan,
+    match: Match | None = None,
 ) -> KeySources:
     """Where keys and values come from.
 
-    `tokens`: (batch, tokens, channels); `queries`: the same, split into windows by
-    `split_queries`.
+    `tokens` and `queries` as in `match_tokens`; `match`: what that gives, for a plan that merges,
+    from the same tokens or from those of an earlier layer of the site.
     """
     if not plan.pools:
         sources = tokens if layout.sources is None else tokens.index_select(1, layout.sources)
         return KeySources(sources, sources)
+    if plan.merges and match.own is None:
+        # every token is projected: the mean of projected ones is the mean's projection
+        return KeySources(tokens, tokens, match.log_weights, match.shared)
     own = queries if layout.halo is None else windows_of(tokens, layout.halo, plan)
     if plan.merges:
-        return _merged_sources(tokens, own, layout, plan)
+        sources = match.own.means(own).reshape(len(tokens), -1, tokens.shape[-1])
+        if match.shared is not None:
+            sources = torch.cat([sources, match.shared.means(tokens)], dim=1)
+        return KeySources(sources, sources, match.log_weights)
     if plan.tiling is None:
         return KeySources(*reduce_tokens(tokens, plan.reduction))
     own = reduce_tokens(own, plan.reduction)
@@ -50,40 +102,3 @@ def key_sources(
     keys, values = zip(*parts)
     keys = torch.cat(keys, dim=1)
     return KeySources(keys, torch.cat(values, dim=1) if plan.splits else keys)
-
-
-def _merged_sources(
-    tokens: torch.Tensor, own: torch.Tensor, layout: Layout, plan: SitePlan
-) -> KeySources:
-    """Kept tokens that stand for those which joined them; `own` are each window's tokens. Of a
-    group of the whole grid a window counts only the tokens that are not its own.
-    """
-
-    def own_of(part: torch.Tensor) -> torch.Tensor:
-        if layout.halo is None:
-            return split_queries(part, layout, plan)
-        return windows_of(part, layout.halo, plan)
-
-    features = features_of(tokens)
-    own_groups = shared_groups = None
-    if plan.reduction is not None:
-        joined = join_alike(own_of(features), kept_index(plan.reduction, tokens.device))
-        own_groups = groups_of(joined, len(plan.reduction), tokens.dtype)
-    if plan.global_reduction is not None:
-        joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
-        shared_groups = groups_of(joined, len(plan.global_reduction), tokens.dtype)
-    del features  # its memory serves for the means
-    if own_groups is None:
-        weights = torch.ones(own.shape[:2], device=tokens.device)
-    else:
-        weights = own_groups.sizes
-    if shared_groups is not None:
-        sizes = shared_groups.sizes.repeat_interleave(plan.windows, dim=0)
-        weights = torch.cat([weights, sizes - shared_groups.sizes_in(own_of)], dim=1)
-    if own_groups is None:
-        # every token is projected: the mean of projected ones is the mean's projection
-        return KeySources(tokens, tokens, weights.log(), shared_groups)
-    sources = own_groups.means(own).reshape(len(tokens), -1, tokens.shape[-1])
-    if shared_groups is not None:
-        sources = torch.cat([sources, shared_groups.means(tokens)], dim=1)
-    return KeySources(sources, sources, weights.log())

@@ -11,7 +11,8 @@ from slothful.groups import GroupsByProducts, GroupsInBags, groups_of
 from slothful.likeness import WIDTH, features_of, join_alike
 from slothful.pooling import kept_index
 from slothful.weighted_attention import attention_with_bias, attention_with_channel
-from tests.unets import module_state, run
+from tests.test_hooks_device import Operations
+from tests.unets import make_unet, module_state, run
 
 CPU = torch.device("cpu")
 KINDS = [lambda joined, count, dtype: GroupsInBags(joined, count), GroupsByProducts]
@@ -290,3 +291,15 @@ def test_weights_act_alike_as_a_bias_and_as_a_channel(channels):
     changed = value.clone()
     changed[:, :, 4] = 100.0
     torch.testing.assert_close(attention_with_channel(query, key, changed, log_weights), actual)
+
+
+def test_the_layers_of_a_site_look_for_like_tokens_once():
+    unet = make_unet("sdxl")
+    layers = sum(len(site.layers) for site in slothful.find_sites(unet))
+    with slothful.applied(unet, Settings(**FLAT, keep_middle=False)) as application:
+        with torch.inference_mode(), Operations() as operations:
+            run(unet)
+        assert operations.counts["argmax"] == len(application.plans) < layers
+        assert all(plan.merges for plan in application.plans.values())
+        states = [hooks.state for site in application._layers.values() for hooks in site]
+        assert all(state.match is None for state in states)  # nothing is kept from call to call

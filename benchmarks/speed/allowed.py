@@ -18,9 +18,9 @@ def allowed_share(
     plain = left = floor = 0.0
     for each in shape.sites:
         grid = grid_of(width, height, each.site.level)
-        widths = each.channels, each.inner
+        sizes = each.channels, each.inner, each.layers
         plan = plan_where_it_pays(settings, moment, each.site, grid)
-        plain += each.layers * attention_operations(None, grid, *widths)
-        left += each.layers * attention_operations(plan, grid, *widths)
+        plain += attention_operations(None, grid, *sizes)
+        left += attention_operations(plan, grid, *sizes)
         floor += each.layers * 4.0 * grid[0] * grid[1] * each.channels * each.inner
     return (plain - left) / (plain - floor)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 import slothful
 from benchmarks.speed.__main__ import DTYPES
 from slothful import Settings
-from slothful.arithmetic import matches, moved_values, saved_operations, saved_scores
+from slothful.arithmetic import moved_values, saved_operations, saved_scores, searches
 from slothful.methods import SUBSAMPLING
 from standalone.attention import sdpa_attention
 
@@ -112,7 +112,7 @@ def _measure(unet, inputs, channels, rounds):
                 saved_operations(plan, channels),
                 HEADS * saved_scores(plan),
                 -1,
-                -matches(plan),
+                -searches(plan),
                 -moved_values(plan, channels),
                 none - elapsed,
             )
