@@ -46,23 +46,17 @@ def join_alike(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     the most alike join; here all do, as points join centres in k-means.
     """
     batch, tokens, width = features.shape
+    filled = kept
+    if len(kept) % 8:  # a GPU is slow at other numbers; of equals the first is taken
+        filled = torch.cat([kept, kept[-1:].expand(-len(kept) % 8)])
     # the length of a token itself does not change to which of them it is closest
-    centres = F.normalize(features.index_select(1, kept), dim=-1)
+    centres = F.normalize(features.index_select(1, filled), dim=-1).transpose(1, 2)
     # in parts, as all likenesses at once could need more memory than the attention itself
-    rows = max(1, _ROOM * tokens * width // len(kept))
-    parts = features.split(rows if rows < 8 else rows // 8 * 8, dim=1)
-    places = [_closest(part, centres) for part in parts]
+    parts = features.split(max(1, _ROOM * tokens * width // len(filled)), dim=1)
+    places = [(part @ centres).argmax(dim=-1) for part in parts]
     joined = places[0] if len(places) == 1 else torch.cat(places, dim=1)
     # a kept token may be equal to another one
     return joined.index_copy_(1, kept, _places(batch, len(kept), features.device))
-
-
-def _closest(features: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """(batch, tokens, width), (batch, centres, width) -> (batch, tokens), each < centres."""
-    if features.device.type == "cpu":
-        return (features @ centres.transpose(1, 2)).argmax(dim=-1)
-    # a GPU is quick where neighbours in memory are tokens, of which there are a round number
-    return (centres @ features.transpose(1, 2)).argmax(dim=1)
 
 
 # kept on the device, so that a step sends nothing there

@@ -59,14 +59,14 @@ def match_tokens(
         own = groups_of(joined, len(plan.reduction), tokens.dtype)
         weights = own.sizes
     if plan.global_reduction is None:
-        return Match(own, None, weights.log())
+        return Match(own, None, weights.log().to(tokens.dtype))
     if own is None:
         shape = (len(queries), math.prod(plan.window))
         weights = torch.ones(shape, device=tokens.device)
     joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
     shared = groups_of(joined, len(plan.global_reduction), tokens.dtype)
     sizes = shared.sizes.repeat_interleave(plan.windows, dim=0) - shared.sizes_in(own_of)
-    return Match(own, shared, torch.cat([weights, sizes], dim=1).log())
+    return Match(own, shared, torch.cat([weights, sizes], dim=1).log().to(tokens.dtype))
 
 
 def key_sources(

@@ -6,7 +6,6 @@ import functools
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -54,8 +53,9 @@ class WeightedAttention:
     def _before_output(self, layer: nn.Module, args: tuple) -> tuple | None:
         if self.log_weights is None:
             return None
+        # torch's own methods, as this is done for every layer: einops takes longer
         query, key, value = (
-            rearrange(self._projected.pop(name), "b n (h c) -> b h n c", h=self.attention.heads)
+            self._projected.pop(name).unflatten(-1, (self.attention.heads, -1)).transpose(1, 2)
             for name in ("to_q", "to_k", "to_v")
         )
         log_weights, self.log_weights = self.log_weights.to(query.dtype), None
@@ -65,7 +65,7 @@ class WeightedAttention:
             answers = attention_with_bias(query, key, value, log_weights)
         else:
             answers = attention_with_channel(query, key, value, log_weights)
-        return (rearrange(answers, "b h n c -> b n (h c)"), *args[1:])
+        return (answers.transpose(1, 2).flatten(2), *args[1:])
 
 
 def attention_with_bias(
@@ -79,7 +79,7 @@ def attention_with_bias(
     """Attention over (batch, heads, tokens, channels), each key's `log_weights` (batch, keys) added
     to its scores; `in_parts`, at most `SCORES` at a time.
     """
-    bias = rearrange(log_weights, "b n -> b 1 1 n")
+    bias = log_weights[:, None, None]
     rows = query.shape[2]
     if in_parts:
         rows = max(1, SCORES // (len(query) * query.shape[1] * key.shape[2]))
