@@ -36,19 +36,21 @@ Result = tuple[Conditions, Row]
 
 def as_table(rows: Sequence[Row]) -> str:
     """Markdown."""
-    lines = [
-        "| variant | time, s | spread | speed-up | share of removable time | share in blocks "
-        "| settings allow | peak memory, MiB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    headers = ["variant", "time, s", "spread", "speed-up", "share of removable time",
+               "share in blocks", "settings allow", "peak memory, MiB"]  # fmt: skip
+    on_gpu = any(row.kernels is not None for row in rows)
+    if on_gpu:
+        headers += ["kernels, s", "share of kernels"]
+    lines = [headers, ["---"] * len(headers)]
     for row in rows:
         memory = f"{row.peak_memory / 2**20:.0f}" if row.peak_memory else "-"
         allowed = "-" if row.allowed is None else f"{row.allowed:.1%}"
-        lines.append(
-            f"| {row.variant} | {row.seconds:.4g} | {row.spread:.1%} | {row.speedup:.3f} "
-            f"| {row.share:.1%} | {row.share_in_blocks:.1%} | {allowed} | {memory} |"
-        )
-    return "\n".join(lines)
+        cells = [row.variant, f"{row.seconds:.4g}", f"{row.spread:.1%}", f"{row.speedup:.3f}",
+                 f"{row.share:.1%}", f"{row.share_in_blocks:.1%}", allowed, memory]  # fmt: skip
+        if on_gpu:
+            cells += [f"{row.kernels:.4g}", f"{row.share_of_kernels:.1%}"]
+        lines.append(cells)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def summary(results: Sequence[Result]) -> dict:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from greenlet import getcurrent, greenlet
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.speed.memory import peak_memory
 from slothful import find_sites
@@ -42,6 +43,10 @@ class Timing:
 
     rounds: tuple[Parts, ...]
     peak_memory: int | None = None
+    kernels: float | None = None
+    """Seconds that a GPU's kernels took, one after the other. A call takes longer where the host
+    cannot start them as fast as a GPU is done with them.
+    """
 
     @property
     def seconds(self) -> float:
@@ -71,8 +76,8 @@ class Timing:
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One variant at one size: its speed-up over no patch, its share of the removable time, for the
-    whole call and from the time in the transformer blocks, and for ours the share that its settings
-    allow (see `allowed`).
+    whole call, from the time in the transformer blocks and from that of a GPU's kernels, and for
+    ours the share that its settings allow (see `allowed`).
     """
 
     variant: str
@@ -82,6 +87,8 @@ class Row:
     share: float
     share_in_blocks: float
     peak_memory: int | None
+    kernels: float | None = None
+    share_of_kernels: float | None = None
     allowed: float | None = None
 
 
@@ -106,6 +113,7 @@ def measure(
     device = inputs[0][0].device
     found: dict[str, list[Parts]] = {name: [] for name in variants}
     memory: dict[str, int | None] = {}
+    kernels: dict[str, float] = {}
     with contextlib.ExitStack() as patches:
         unets = {name: _with_the_same_weights(unet) for name in variants}
         for name, own in unets.items():
@@ -121,8 +129,10 @@ def measure(
             for name, parts in take_turns(unets, inputs, order):
                 found[name].append(parts)
                 progress()
+        if device.type == "cuda":
+            kernels = {name: _kernel_seconds(own, inputs) for name, own in unets.items()}
     paced = at_one_pace(found)
-    return {name: Timing(paced[name], memory.get(name)) for name in variants}
+    return {name: Timing(paced[name], memory.get(name), kernels.get(name)) for name in variants}
 
 
 def at_one_pace(found: Mapping[str, Sequence[Parts]]) -> dict[str, tuple[Parts, ...]]:
@@ -177,6 +187,14 @@ def call_by_call(
         yield name, tuple(a.elapsed_time(b) / 1000 for a, b in zip(marks, marks[1:]))
 
 
+def _kernel_seconds(unet: nn.Module, inputs: Inputs) -> float:
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        _call(unet, inputs)
+        torch.cuda.synchronize()
+    on_gpu = (e for e in profiled.events() if e.device_type == torch.autograd.DeviceType.CUDA)
+    return sum(event.time_range.elapsed_us() for event in on_gpu) / 1e6
+
+
 def _with_the_same_weights(unet: nn.Module) -> nn.Module:
     return copy.deepcopy(unet, {id(weight): weight for weight in unet.parameters()})
 
@@ -217,6 +235,8 @@ def rows(timings: Mapping[str, Timing]) -> list[Row]:
             (none.seconds - timing.seconds) / (none.seconds - floor.seconds),
             (none.in_blocks - timing.in_blocks) / (none.in_blocks - floor.in_blocks),
             timing.peak_memory,
+            timing.kernels,
+            timing.kernels and (none.kernels - timing.kernels) / (none.kernels - floor.kernels),
         )
         for name, timing in timings.items()
     ]
