@@ -13,7 +13,7 @@ SCORES = 2**27
 """At most so many are computed at a time where torch has no kernel for attention with a bias, as
 in version 2.0, on AMD's GPUs or on MPS: it holds them all."""
 
-MANY_KEYS = 1024
+MANY_KEYS = 2048
 """From so many on, a GPU is faster without a bias, at one more copy of what attends."""
 
 
