@@ -1,5 +1,6 @@
 """The benchmark compares what it says: its textbook forms compute what ours compute."""
 
+import contextlib
 import copy
 import importlib.util
 import random
@@ -145,6 +146,7 @@ def test_what_settings_allow_is_what_they_remove_of_the_arithmetic(unet):
     [
         (["--only", "Slothfull"], "--only: no variant begins with 'Slothfull'; there are no patch"),
         (["--size", "500x512"], "size must be WIDTHxHEIGHT in multiples of 64, got '500x512'"),
+        (["--device", "cpu", "--dtype", "fp16"], "--dtype must be fp32 on a CPU, got 'fp16'"),
         (["--settings", '{"in_slothful": 51}'], "in_slothful must be between 0 and 50, got 51"),
     ],
 )
@@ -153,6 +155,24 @@ def test_wrong_input_is_told_in_one_line(options, told, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert told in lines[0]
+
+
+def test_each_round_is_a_step_of_its_own(unet):
+    """So that what a method makes anew at each step is measured."""
+    latent, timesteps, keywords = inputs(unet, batch=1)
+    seen = []
+
+    @contextlib.contextmanager
+    def noted(own):
+        handle = own.register_forward_pre_hook(lambda _, args: seen.append(float(args[1])))
+        yield
+        handle.remove()
+
+    measure(unet, ((latent, timesteps), keywords), {NONE: noted}, 3, watch_memory=False)
+    assert len(set(seen)) == len(seen) == 4  # with the warm-up
+    # too near for the schedule to differ
+    assert max(seen) - min(seen) < 0.1
+    assert timesteps.tolist() == [600.0]
 
 
 def test_a_full_size_layout_is_measured_with_its_memory():

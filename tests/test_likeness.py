@@ -209,6 +209,28 @@ def test_every_query_sees_each_token_once(sd1_unet, values, grid):
         torch.testing.assert_close(actual[query], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 1), reason="this torch takes no scale")
+@pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+def test_a_gpus_way_gives_the_same(sd1_unet, values, monkeypatch):
+    """Means by products and weights as a channel, both done here on the CPU."""
+    attention, options = slothful.find_sites(sd1_unet)[0].attentions[0], Settings(**values)
+    tokens = tokens_of(2, 19 * 21, 32, seed=6)
+    expected = at_site(sd1_unet, options, attention, tokens, (19, 21))
+    used = []
+
+    def channel(*args):
+        used.append(attention_with_channel)
+        return attention_with_channel(*args)
+
+    monkeypatch.setattr(slothful.sources, "groups_of", GroupsByProducts)
+    monkeypatch.setattr(slothful.weighted_attention, "_has_kernel", lambda device: True)
+    monkeypatch.setattr(slothful.weighted_attention, "MANY_KEYS", 0)
+    monkeypatch.setattr(slothful.weighted_attention, "attention_with_channel", channel)
+    actual = at_site(sd1_unet, options, attention, tokens, (19, 21))
+    assert used
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
 def at_site(unet, options, attention, tokens, grid):
     """Call one attn1 as its U-Net would, at the moment of the tests, with this grid."""
     site = next(s for s in slothful.find_sites(unet) if attention in s.attentions)

@@ -110,7 +110,9 @@ def measure(
     idles between parts, so there whole calls take turns.
     """
     order = random.Random(0)
-    device = inputs[0][0].device
+    (latent, timesteps), keywords = inputs
+    timesteps, device = timesteps.clone(), latent.device
+    inputs = (latent, timesteps), keywords
     found: dict[str, list[Parts]] = {name: [] for name in variants}
     memory: dict[str, int | None] = {}
     kernels: dict[str, float] = {}
@@ -125,7 +127,7 @@ def measure(
             progress()
         take_turns = call_by_call if device.type == "cuda" else part_by_part
         for _ in range(rounds):
-            inputs[0][1].sub_(STEP)
+            timesteps -= STEP
             for name, parts in take_turns(unets, inputs, order):
                 found[name].append(parts)
                 progress()
