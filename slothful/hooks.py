@@ -19,7 +19,7 @@ from slothful.arithmetic import plan_where_it_pays
 from slothful.layer_hooks import LayerHooks, ReducingHooks, SiteState
 from slothful.merging_hooks import MergingHooks
 from slothful.methods import TOKEN_MERGING
-from slothful.plan import SitePlan, acts_in
+from slothful.plan import SitePlan, acts_in, may_act
 from slothful.schedule import Moment, PassClock, noise_level_time
 from slothful.settings import Settings
 from slothful.sites import LATENT_FACTOR, Site, find_sites
@@ -50,6 +50,7 @@ class Application:
         merges = settings.method == TOKEN_MERGING
         self._hooks: type[LayerHooks] = MergingHooks if merges else ReducingHooks
         self._layers: dict[str, list[LayerHooks]] = {}
+        self._names: list[str] = []
 
     # -- what the host calls
 
@@ -75,6 +76,9 @@ class Application:
         add = self._handles.append
         add(unet.register_forward_pre_hook(self._before_unet, with_kwargs=True))
         for site in sites:
+            self._names.append(site.name)
+            if not may_act(self.settings, site):  # every hook takes time
+                continue
             before_site = functools.partial(self._before_site, site)
             add(site.transformer.register_forward_pre_hook(before_site, with_kwargs=True))
             self._layers[site.name], state = [], SiteState(len(site.layers))
@@ -93,6 +97,7 @@ class Application:
                 hooks.release()
         self._handles.clear()
         self._layers.clear()
+        self._names.clear()
         if self.unet is not None and _OWNERS.get(self.unet) is self:
             del _OWNERS[self.unet]
             if self._outer is not None:
@@ -112,7 +117,7 @@ class Application:
             self.settings, self._pass, columns * LATENT_FACTOR, rows * LATENT_FACTOR
         )
         self.moment = self._next_moment(timestep)
-        self.plans = {}
+        self.plans = dict.fromkeys(self._names)
 
     def _next_moment(self, timestep: float) -> Moment:
         before = self.moment

@@ -157,6 +157,22 @@ def plan_site(
     return dataclasses.replace(plan, reduction=local, global_reduction=shared)
 
 
+def may_act(settings: Settings, site: Site) -> bool:
+    """Whether `plan_site` plans anything at a site at some moment, for some grid."""
+    if site.side == "middle" and settings.keep_middle:
+        return False
+    if settings.block_weights.get(site.name, 1.0) == 0:
+        return False
+    if settings.method == TOKEN_MERGING:
+        return site.depth <= settings.merge_max_downsample
+    if settings.method in TILING and site.depth <= 2 ** (settings.tiling_max_depth - 1):
+        return True
+    if settings.method == PLAIN_TILES:
+        return site.depth <= 2 ** (settings.plain_max_depth - 1)
+    # the strength is greatest at the peak
+    return site_strength(settings, Moment(0.0, settings.peak_time), site) > 1
+
+
 def site_strength(settings: Settings, moment: Moment, site: Site) -> float:
     """Tokens a key at a site and a moment, >= 0; 1 or less means that nothing is reduced.
 

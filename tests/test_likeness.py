@@ -213,8 +213,9 @@ def test_every_query_sees_each_token_once(sd1_unet, values, grid):
 @pytest.mark.parametrize("values", CASES.values(), ids=CASES)
 def test_a_gpus_way_gives_the_same(sd1_unet, values, monkeypatch):
     """Means by products and weights as a channel, both done here on the CPU."""
-    attention, options = slothful.find_sites(sd1_unet)[0].attentions[0], Settings(**values)
-    tokens = tokens_of(2, 19 * 21, 32, seed=6)
+    site, options = slothful.find_sites(sd1_unet)[0], Settings(**values)
+    attention, tokens = site.attentions[0], tokens_of(2, 19 * 21, 32, seed=6)
+    merges = plan_site(options, MOMENT, site, (19, 21)).merges
     expected = at_site(sd1_unet, options, attention, tokens, (19, 21))
     used = []
 
@@ -227,7 +228,7 @@ def test_a_gpus_way_gives_the_same(sd1_unet, values, monkeypatch):
     monkeypatch.setattr(slothful.weighted_attention, "MANY_KEYS", 0)
     monkeypatch.setattr(slothful.weighted_attention, "attention_with_channel", channel)
     actual = at_site(sd1_unet, options, attention, tokens, (19, 21))
-    assert used
+    assert bool(used) == merges
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from slothful import Moment, Settings, find_sites, plan_site
 from slothful.methods import METHODS
+from slothful.plan import may_act
 from slothful.settings import merge_limit
 from slothful.sites import Site
 from tests.test_settings import any_settings, values_of
@@ -42,6 +43,19 @@ def test_what_a_method_does_not_use_does_not_change_its_plans(method, sites, dat
     unused = [p for p in Settings.parameters() if p.methods and method not in p.methods]
     changes = {p.name: data.draw(values_of(p), p.name) for p in unused}
     assert plans(settings.replace(**changes), sites) == plans(settings, sites)
+
+
+@given(settings=any_settings)
+def test_where_a_plan_is_made_something_may_act(sites, settings):
+    made = zip(plans(settings, sites), 3 * sites)
+    assert all(may_act(settings, site) for plan, site in made if plan is not None)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "Plain Tiles"])  # left to the grid
+def test_by_default_each_method_may_act_where_it_acts_and_nowhere_else(method, sites):
+    settings = Settings(method=method, time_decay=0)
+    acts = [plan is not None for plan in plans(settings, sites)[: len(sites)]]
+    assert [may_act(settings, site) for site in sites] == acts
 
 
 @pytest.mark.parametrize("method", METHODS)
