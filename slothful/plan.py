@@ -134,9 +134,7 @@ def plan_site(
     settings: Settings, moment: Moment, site: Site, grid: tuple[int, int]
 ) -> SitePlan | None:
     """What to do at a site whose tokens form a (height, width) grid; None leaves it alone."""
-    if site.side == "middle" and settings.keep_middle:
-        return None
-    if settings.block_weights.get(site.name, 1.0) == 0:
+    if _left_alone(settings, site):
         return None
     if settings.method == TOKEN_MERGING:
         return _plan_merging(settings, moment, site, grid)
@@ -159,18 +157,28 @@ def plan_site(
 
 def may_act(settings: Settings, site: Site) -> bool:
     """Whether `plan_site` plans anything at a site at some moment, for some grid."""
-    if site.side == "middle" and settings.keep_middle:
+    if _left_alone(settings, site):
         return False
-    if settings.block_weights.get(site.name, 1.0) == 0:
-        return False
-    if settings.method == TOKEN_MERGING:
-        return site.depth <= settings.merge_max_downsample
-    if settings.method in TILING and site.depth <= 2 ** (settings.tiling_max_depth - 1):
+    if settings.method == TOKEN_MERGING or _tiles_at(settings, site):
         return True
-    if settings.method == PLAIN_TILES:
-        return site.depth <= 2 ** (settings.plain_max_depth - 1)
     # the strength is greatest at the peak
     return site_strength(settings, Moment(0.0, settings.peak_time), site) > 1
+
+
+def _left_alone(settings: Settings, site: Site) -> bool:
+    """Whether the settings leave a site alone at every moment."""
+    if site.side == "middle" and settings.keep_middle:
+        return True
+    if settings.method == TOKEN_MERGING and site.depth > settings.merge_max_downsample:
+        return True
+    return settings.block_weights.get(site.name, 1.0) == 0
+
+
+def _tiles_at(settings: Settings, site: Site) -> bool:
+    """Whether the method tiles the queries of grids that are large enough, at a site's depth."""
+    if settings.method == PLAIN_TILES:
+        return site.depth <= 2 ** (settings.plain_max_depth - 1)
+    return settings.method in TILING and site.depth <= 2 ** (settings.tiling_max_depth - 1)
 
 
 def site_strength(settings: Settings, moment: Moment, site: Site) -> float:
@@ -206,8 +214,6 @@ def _generator(site: Site, moment: Moment) -> random.Random:
 def _plan_merging(
     settings: Settings, moment: Moment, site: Site, grid: tuple[int, int]
 ) -> SitePlan | None:
-    if site.depth > settings.merge_max_downsample:
-        return None
     own = {"hires": settings.merge_ratio_hires, "img2img": settings.merge_ratio_img2img}
     ratio = own.get(moment.pass_name, 0.0) or settings.merge_ratio
     ratio *= depth_ratio(site.depth, settings.merge_depth_decay) * _share(settings, moment, site)
@@ -250,17 +256,15 @@ def _reduce(
 def _site_tiling(
     settings: Settings, moment: Moment, site: Site, grid: tuple[int, int]
 ) -> Tiling | None:
+    if not _tiles_at(settings, site):
+        return None
     if settings.method == PLAIN_TILES:
-        if site.depth > 2 ** (settings.plain_max_depth - 1):
-            return None
         tokens = settings.plain_tile_size // LATENT_FACTOR
         scale = site.depth if settings.plain_scale_depth else 1
         # the weaker the effect, the larger the tiles; never larger than the grid
         size = min(tokens * scale / max(_share(settings, moment, site), 1e-6), max(grid))
         shift, generator = _tile_shift(settings, moment, site), _generator(site, moment)
         return plan_divisor_tiling(*grid, max(int(size), 1), settings.plain_swap, shift, generator)
-    if settings.method not in TILING or site.depth > 2 ** (settings.tiling_max_depth - 1):
-        return None
     tile_size = round(_scheduled(settings, moment, "tile_size"))
     return plan_tiling(*grid, tile_size, _tile_shift(settings, moment, site))
 

@@ -59,6 +59,14 @@ def test_nothing_to_do_is_bit_identical(any_unet, settings):
     assert not any(application.plans.values())
 
 
+def test_where_nothing_can_act_no_block_has_a_hook(sd1_unet):
+    """Each would take time at every call."""
+    before = module_state(sd1_unet)
+    with slothful.applied(sd1_unet, Settings(in_slothful=1, out_slothful=1)):
+        during = module_state(sd1_unet)
+    assert [name for name in before if during[name] != before[name]] == [""]  # the U-Net itself
+
+
 @every_method
 @pytest.mark.parametrize("ending", ["success", "exception", "interrupt", "in the attention"])
 def test_nothing_is_left_on_any_module(any_unet, settings, ending):
