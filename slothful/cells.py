@@ -24,10 +24,15 @@ class Cells:
     def __len__(self) -> int:
         return len(self.starts)
 
-    @property
+    @functools.cached_property
     def gaps(self) -> tuple[int, ...]:
         """Tokens from the beginning of each cell to that of the next, or to the end."""
         return tuple(b - a for a, b in zip(self.starts, (*self.starts[1:], self.length)))
+
+    @functools.cached_property
+    def longest_gap(self) -> int:
+        """The longest of `gaps`."""
+        return max(self.gaps)
 
 
 @functools.lru_cache(maxsize=1024)

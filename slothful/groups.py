@@ -73,7 +73,7 @@ class GroupsByProducts:
 
     def __init__(self, joined: torch.Tensor, count: int, dtype: torch.dtype):
         self._joined, self._dtype = joined, dtype
-        self._numbers = _numbers(count, joined.device, joined.dtype)[:, None].split(FEW)
+        self._numbers = _numbers_in_parts(count, FEW, joined.device, joined.dtype)
         # many would take too much room, so they are made again each time
         self._kept = [self._members(self._numbers[0])] if len(self._numbers) == 1 else None
         sizes = [mine.sum(dim=-1, dtype=torch.float32) for mine in self._parts()]
@@ -105,7 +105,15 @@ def _together(parts: list[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-# both are kept on the device, so that a step sends nothing there
+# all are kept on the device, so that a step sends nothing there
+@functools.lru_cache(maxsize=256)
+def _numbers_in_parts(
+    count: int, few: int, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, ...]:
+    """0 to count - 1, at most `few` at a time: (part, 1) each."""
+    return _numbers(count, device, dtype)[:, None].split(few)
+
+
 @functools.lru_cache(maxsize=256)
 def _numbers(count: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """0 to count - 1."""

@@ -71,11 +71,15 @@ class SitePlan:
         """The plan by which tokens are moved: where they merge, whichever of a cell is kept."""
         if not self.merges:
             return self
-        own, shared = (
-            r and dataclasses.replace(r, offset=(0, 0))
-            for r in (self.reduction, self.global_reduction)
+        own, shared = self.reduction, self.global_reduction
+        return SitePlan(
+            self.grid,
+            self.strength,
+            own and own.settled,
+            self.tiling,
+            shared and shared.settled,
+            self.key_tiling,
         )
-        return dataclasses.replace(self, reduction=own, global_reduction=shared)
 
     @property
     def near(self) -> Tiling | None:
@@ -86,7 +90,7 @@ class SitePlan:
     def window(self) -> tuple[int, int]:
         """(height, width) of the tokens that a query sees as its own."""
         near = self.near
-        return self.grid if near is None else (near.rows.size, near.columns.size)
+        return self.grid if near is None else near.window
 
     @property
     def windows(self) -> int:
@@ -144,15 +148,15 @@ def plan_site(
         reduction = _reduce(settings, moment, site, grid, strength) if strength > 1 else None
         return SitePlan(grid, strength, reduction) if reduction else None
     halo = tiling.with_halo(settings.tile_halo) if settings.tile_halo else None
-    plan = SitePlan(grid, strength, tiling=tiling, key_tiling=halo)
-    local = _reduce(settings, moment, site, plan.window, strength) if strength > 1 else None
+    window = (halo or tiling).window
+    local = _reduce(settings, moment, site, window, strength) if strength > 1 else None
     ratio = _global_ratio(settings, moment)
     shared = None
     if ratio > 0:
         # at least one token of the grid is kept, however small the ratio
-        thinning = min(len(tiling) / ratio, plan.tokens)
+        thinning = min(len(tiling) / ratio, grid[0] * grid[1])
         shared = _reduce(settings, moment, site, grid, strength, thinning)
-    return dataclasses.replace(plan, reduction=local, global_reduction=shared)
+    return SitePlan(grid, strength, local, tiling, shared, halo)
 
 
 def may_act(settings: Settings, site: Site) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 
 from slothful.cells import Cells, even_cells, strided_cells
 
 
-@dataclasses.dataclass(frozen=True)
+# eq=False: reductions come from a cache, as cells do
+@dataclasses.dataclass(frozen=True, eq=False)
 class Reduction:
     """Which tokens of a grid become keys and values, and how.
 
@@ -36,6 +38,18 @@ class Reduction:
     def pools(self) -> bool:
         """Whether any key or value is more than a plain subsample."""
         return self.merges or self.k_blend > 0 or self.v_blend > 0
+
+    @functools.cached_property
+    def settled(self) -> Reduction:
+        """The reduction as if the first token of each cell were kept."""
+        blends = self.k_blend, self.v_blend
+        return reduction_of(self.rows, self.columns, self.pool, *blends, (0, 0), self.merges)
+
+
+@functools.lru_cache(maxsize=4096)
+def reduction_of(*fields: object) -> Reduction:
+    """The one reduction with these fields."""
+    return Reduction(*fields)
 
 
 def plan_reduction(
@@ -77,7 +91,7 @@ def plan_reduction(
         cells_x = even_cells(columns, round(columns / (spacing / root)), size)
     offset = jitter(cells_y, cells_x, generator)
     merges = merges and k_blend == v_blend == 0
-    return Reduction(cells_y, cells_x, pool, k_blend, v_blend, offset, merges)
+    return reduction_of(cells_y, cells_x, pool, k_blend, v_blend, offset, merges)
 
 
 def plan_downsampling(
@@ -95,9 +109,7 @@ def plan_downsampling(
     """
     rows, columns = (even_cells(length, int(length / factor)) for length in (height, width))
     offset = jitter(rows, columns, generator)
-    return Reduction(
-        rows, columns, k_blend=blend, v_blend=blend, offset=offset, merges=merges and blend == 0
-    )
+    return reduction_of(rows, columns, "AVG", blend, blend, offset, merges and blend == 0)
 
 
 def jitter(rows: Cells, columns: Cells, generator: random.Random | None) -> tuple[int, int]:
@@ -106,7 +118,7 @@ def jitter(rows: Cells, columns: Cells, generator: random.Random | None) -> tupl
     """
     if generator is None:
         return 0, 0
-    return generator.randrange(max(rows.gaps)), generator.randrange(max(columns.gaps))
+    return generator.randrange(rows.longest_gap), generator.randrange(columns.longest_gap)
 
 
 def _stride(strength: float, rows: int, columns: int) -> tuple[int, int]:

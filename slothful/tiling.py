@@ -69,6 +69,11 @@ class Tiling:
         return len(self.rows) * len(self.columns)
 
     @property
+    def window(self) -> tuple[int, int]:
+        """(height, width) of one window."""
+        return self.rows.size, self.columns.size
+
+    @property
     def tokens(self) -> int:
         """The number of tokens in one window."""
         return self.rows.size * self.columns.size

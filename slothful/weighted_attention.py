@@ -53,11 +53,7 @@ class WeightedAttention:
     def _before_output(self, layer: nn.Module, args: tuple) -> tuple | None:
         if self.log_weights is None:
             return None
-        # torch's own methods, as this is done for every layer: einops takes longer
-        query, key, value = (
-            self._projected.pop(name).unflatten(-1, (self.attention.heads, -1)).transpose(1, 2)
-            for name in ("to_q", "to_k", "to_v")
-        )
+        query, key, value = (self._heads_of(name) for name in ("to_q", "to_k", "to_v"))
         log_weights, self.log_weights = self.log_weights.to(query.dtype), None
         if not _has_kernel(query.device):
             answers = attention_with_bias(query, key, value, log_weights, in_parts=True)
@@ -66,6 +62,13 @@ class WeightedAttention:
         else:
             answers = attention_with_channel(query, key, value, log_weights)
         return (answers.transpose(1, 2).flatten(2), *args[1:])
+
+    def _heads_of(self, name: str) -> torch.Tensor:
+        """What was projected: (batch, tokens, inner) -> (batch, heads, tokens, channels)."""
+        projected = self._projected.pop(name)
+        batch, tokens, _ = projected.shape
+        # a plain view, as this is done for every layer: einops and unflatten take longer
+        return projected.view(batch, tokens, self.attention.heads, -1).transpose(1, 2)
 
 
 def attention_with_bias(
@@ -110,5 +113,10 @@ def _has_kernel(device: torch.device) -> bool:
     """Whether torch computes attention with a bias without holding all scores."""
     nvidia = device.type == "cuda" and torch.version.cuda is not None
     # switched off while the webui's "sdp-no-mem" computes
-    on = nvidia and torch.backends.cuda.mem_efficient_sdp_enabled()
-    return on and torch.__version__ >= (2, 1)
+    return nvidia and torch.backends.cuda.mem_efficient_sdp_enabled() and _newer()
+
+
+@functools.lru_cache(maxsize=1)
+def _newer() -> bool:
+    """Whether this is torch 2.1 or newer; asking takes time."""
+    return torch.__version__ >= (2, 1)

@@ -111,6 +111,7 @@ def test_products_of_many_groups_are_done_in_parts(monkeypatch):
     whole = GroupsByProducts(joined, 150, tokens.dtype)
     monkeypatch.setattr(slothful.groups, "FEW", 40)
     parts = GroupsByProducts(joined, 150, tokens.dtype)
+    assert [mine.shape[1] for mine in parts._parts()] == [40, 40, 40, 30]
     torch.testing.assert_close(parts.means(tokens), whole.means(tokens))
     assert torch.equal(parts.sizes, whole.sizes)
     assert torch.equal(parts.sizes_in(lambda part: part), whole.sizes)
