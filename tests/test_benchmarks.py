@@ -4,10 +4,7 @@ import contextlib
 import copy
 import importlib.util
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,30 +187,3 @@ def test_a_full_size_layout_is_measured_with_its_memory():
         assert (timing.peak_memory is not None) == tracks
     without = measure(unet, call, {NONE: chosen[NONE]}, 1, watch_memory=False)
     assert without[NONE].peak_memory is None
-
-
-FAULTS = """
-import resource, torch
-from benchmarks.speed.memory import keep_memory
-
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(2**24)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-fresh, kept = faults(), keep_memory()
-faults()
-print(fresh, kept, faults())
-"""
-
-
-def test_memory_that_is_kept_costs_no_page_faults():
-    # in a process of its own, as it lasts
-    root = Path(__file__).resolve().parents[1]
-    found = subprocess.run(
-        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, cwd=root
-    )
-    fresh, kept, again = found.stdout.split()
-    if kept == "False":
-        pytest.skip("another C library")
-    assert int(again) < int(fresh) / 10

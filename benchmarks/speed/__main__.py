@@ -27,7 +27,6 @@ import slothful
 from benchmarks.speed import peers
 from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.attention import BACKENDS
-from benchmarks.speed.memory import keep_memory
 from benchmarks.speed.models import FAMILIES, make_inputs, make_unet
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
 from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
@@ -54,7 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    keep_memory()
     results = []
     for model in args.model:
         unet = make_unet(model, torch.device(args.device), DTYPES[args.dtype])

@@ -1,30 +1,10 @@
-"""The most memory that a call needs besides what is in use before it; memory that stays at hand."""
+"""The most memory that a call needs besides what is in use before it."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable
 
 import torch
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Names of glibc's malloc.h."""
-
-
-def keep_memory() -> bool:
-    """Have glibc keep what is freed, as TCMalloc does, which the webui's launcher loads on Linux;
-    False where the C library is another.
-
-    Fresh memory costs a fault for each page, which takes longer at one time than at another: a GELU
-    of 42 MB 11 to 15 ms instead of 2.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1) and mallopt(M_MMAP_MAX, 0))
 
 
 def peak_memory(device: torch.device, call: Callable[[], object]) -> int | None:
