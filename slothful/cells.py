@@ -24,7 +24,7 @@ class Cells:
     def __len__(self) -> int:
         return len(self.starts)
 
-    @functools.cached_property
+    @property
     def gaps(self) -> tuple[int, ...]:
         """Tokens from the beginning of each cell to that of the next, or to the end."""
         return tuple(b - a for a, b in zip(self.starts, (*self.starts[1:], self.length)))

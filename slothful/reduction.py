@@ -25,11 +25,11 @@ class Reduction:
 
     rows: Cells
     columns: Cells
-    pool: str = "AVG"
-    k_blend: float = 0.0
-    v_blend: float = 0.0
-    offset: tuple[int, int] = (0, 0)
-    merges: bool = False
+    pool: str
+    k_blend: float
+    v_blend: float
+    offset: tuple[int, int]
+    merges: bool
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)

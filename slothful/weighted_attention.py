@@ -16,6 +16,9 @@ in version 2.0, on AMD's GPUs or on MPS: it holds them all."""
 MANY_KEYS = 2048
 """From so many on, a GPU is faster without a bias, at one more copy of what attends."""
 
+_KNOWS_BIAS = torch.__version__ >= (2, 1)
+"""Whether torch's memory-efficient kernel takes one; to ask at every site takes time."""
+
 
 class WeightedAttention:
     """Hooks on an attn1 that answer in the place of the active optimization while `log_weights` is
@@ -113,10 +116,4 @@ def _has_kernel(device: torch.device) -> bool:
     """Whether torch computes attention with a bias without holding all scores."""
     nvidia = device.type == "cuda" and torch.version.cuda is not None
     # switched off while the webui's "sdp-no-mem" computes
-    return nvidia and torch.backends.cuda.mem_efficient_sdp_enabled() and _newer()
-
-
-@functools.lru_cache(maxsize=1)
-def _newer() -> bool:
-    """Whether this is torch 2.1 or newer; asking takes time."""
-    return torch.__version__ >= (2, 1)
+    return nvidia and torch.backends.cuda.mem_efficient_sdp_enabled() and _KNOWS_BIAS
