@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from slothful import Settings, SettingsError
 from standalone.checkpoint import SMALL, CheckpointError, load
+from standalone.console import replace_unknown_letters, true_text
 from standalone.grid import draw_grid
 from standalone.infotext import save_png
 from standalone.processing import InputError, Processing, process_images
@@ -29,6 +30,7 @@ DEFAULT_PROMPT = "a red circle on a blue background"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 2 when the input was wrong, after one line that says what."""
+    replace_unknown_letters()
     args = _parser().parse_args(arguments)
     try:
         COMMANDS[args.command](args)
@@ -66,8 +68,8 @@ def _add_page(command: argparse.ArgumentParser) -> None:
 
 def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
     add = command.add_argument
-    add("--prompt", default=DEFAULT_PROMPT)
-    add("--negative-prompt", default="")
+    add("--prompt", default=DEFAULT_PROMPT, type=true_text)
+    add("--negative-prompt", default="", type=true_text)
     add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
     add("--seed", type=int, default=7)
     add("--size", default="256x256", help="WIDTHxHEIGHT, pixels")
@@ -128,8 +130,11 @@ def _generate(args: argparse.Namespace) -> None:
     processed = process_images(
         make_request(args), ScriptRunner([{"enabled": args.enable, **settings}])
     )
-    for index, (image, infotext) in enumerate(zip(processed.images, processed.infotexts)):
-        path = save_png(image, infotext, args.out / f"{args.command}-{args.seed + index}.png")
+    saved = [
+        save_png(image, infotext, args.out / f"{args.command}-{args.seed + index}.png")
+        for index, (image, infotext) in enumerate(zip(processed.images, processed.infotexts))
+    ]
+    for path, infotext in zip(saved, processed.infotexts):  # after all are safe on the disk
         print(f"{path}\n{infotext}")
     for comment in processed.comments:
         print(comment)

@@ -32,6 +32,7 @@ from benchmarks.effects.table import Table, write_summary
 from benchmarks.effects.variants import Variant, plain
 from slothful import Settings, SettingsError
 from standalone.checkpoint import SMALL, CheckpointError
+from standalone.console import replace_unknown_letters
 from standalone.processing import InputError
 from standalone.samplers import SAMPLERS
 
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 when the input was wrong or the disk full, after one line that says what;
     130 when it was interrupted.
     """
+    replace_unknown_letters()
     args = _parser().parse_args(arguments)
     try:
         return _quick(args) if args.quick else _study(args)

@@ -24,6 +24,7 @@ from slothful import Settings
 from slothful.methods import KEPT, MODES
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, StableDiffusion, load
+from standalone.console import replace_unknown_letters
 from standalone.model.scenes import draw, random_simple_scene
 
 TIMESTEPS = (900.0, 700.0, 500.0, 300.0, 100.0)
@@ -71,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scenes", type=int, default=8)
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, in pixels")
     parser.add_argument("--out", type=Path, default=Path("outputs/reductions"))
+    replace_unknown_letters()
     args = parser.parse_args(arguments)
     model = load(SMALL)
     rows = []

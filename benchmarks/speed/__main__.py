@@ -33,6 +33,7 @@ from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
 from slothful import Moment, Settings
 from slothful.methods import METHODS, SLOTHFUL, SUBSAMPLING
 from slothful.schedule import TRAIN_STEPS
+from standalone.console import replace_unknown_letters
 
 TEXTBOOK, FIRST = "textbook ", ", first token"
 """Begin and end the names of our methods' textbook forms, and of ours that compute the same."""
@@ -41,6 +42,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 when the input was wrong, after one line that says what."""
+    replace_unknown_letters()
     args = _parser().parse_args(arguments)
     if args.quick:
         args.model, args.size, args.rounds, args.batch = ["narrow"], ["768x768"], 2, 1

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from standalone.checkpoint import SMALL, StableDiffusion, build
+from standalone.console import replace_unknown_letters
 from standalone.model.autoencoder_stage import fold_scale
 from standalone.model.train import CONFIG
 from standalone.model.unet_stage import newest_state, trained_modules
@@ -27,6 +28,7 @@ def main() -> int:
     )
     parser.add_argument("--work", type=Path, default=Path("outputs/training"))
     parser.add_argument("--out", type=Path, default=SMALL)
+    replace_unknown_letters()
     args = parser.parse_args()
     unet_state, autoencoder_state = newest_state(args.work), args.work / "autoencoder.pt"
     if unet_state is None or not autoencoder_state.exists():

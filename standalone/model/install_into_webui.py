@@ -13,6 +13,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from standalone.checkpoint import SMALL
+from standalone.console import replace_unknown_letters
 from standalone.model.tokenizer import ensure_tokenizer
 
 
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("webui", type=Path, metavar="WEBUI_DIR")
     parser.add_argument("--model", type=Path, default=SMALL, help="the checkpoint to copy")
+    replace_unknown_letters()
     args = parser.parse_args(arguments)
     try:
         installed = install(args.webui, args.model)

@@ -22,6 +22,7 @@ import torch
 
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import CheckpointError, build, load
+from standalone.console import replace_unknown_letters
 from standalone.model import loop
 from standalone.model.autoencoder_stage import train_autoencoder
 from standalone.model.text_stage import train_text
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the U-Net's pictures and noise")
     parser.add_argument("--begin-from", type=Path, help="a checkpoint whose weights to train on")
+    replace_unknown_letters()
     args = parser.parse_args(argv)
     if len(args.batch) == 1:
         args.batch = args.batch * len(args.size)
