@@ -1,4 +1,4 @@
-"""Consoles and pipes that lack letters: what is saved is true, what is printed says "?" for them."""
+"""Consoles that lack letters: what is saved is true, what is printed has "?" for them."""
 
 import os
 import subprocess
