@@ -11,6 +11,7 @@ The core knows torch and einops only. Settings are values, plans are pure, hooks
 
 from slothful.cost import Cost, estimate, shape_of
 from slothful.hooks import Application, applied
+from slothful.needs import idle_parameters
 from slothful.parameters import Parameter, SettingsError
 from slothful.plan import SitePlan, plan_site
 from slothful.schedule import Moment, PassClock
@@ -35,6 +36,7 @@ __all__ = [
     "applied",
     "estimate",
     "find_sites",
+    "idle_parameters",
     "plan_site",
     "shape_of",
 ]

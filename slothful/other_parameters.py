@@ -22,13 +22,18 @@ from slothful.methods import (
 from slothful.parameters import param
 
 _MERGES = dict(group="merging", methods=(TOKEN_MERGING,))
+_PARTS = ("merge_attention", "merge_cross", "merge_mlp")
+_MERGES_SOME = dict(needs=_PARTS, **_MERGES)
+_MERGES_KEYS = dict(needs=("merge_attention",), **_MERGES)
+_RATIOS = ("merge_ratio", "merge_ratio_img2img", "merge_ratio_hires")
+_PART = dict(needs=_RATIOS, **_MERGES)
 _PLAIN = dict(group="tiling", methods=(PLAIN_TILES,))
 _SAMPLES = dict(group="downsampling", methods=(DOWNSAMPLING,))
 _PIXELS = dict(group="limits", range=(0, 2048), step=64)
 
 
 def _ratio(default: float, label: str, help: str) -> Any:
-    return param(default, label, help, range=(0, 1), step=0.05, **_MERGES)
+    return param(default, label, help, range=(0, 1), step=0.05, **_MERGES_SOME)
 
 
 def _stride(axis: str) -> Any:
@@ -38,7 +43,7 @@ def _stride(axis: str) -> Any:
         f"One token of so many along {axis} is a destination, into which others are merged.",
         range=(1, 8),
         step=1,
-        **_MERGES,
+        **_MERGES_SOME,
     )
 
 
@@ -65,6 +70,16 @@ class OtherParameters:
         "like it and weighs as much as they do (merged: nearest to the picture without it).",
         group="schedule",
         choices=KEPT,
+        needs=(
+            "in_k_blend<1",
+            "in_v_blend<1",
+            "out_k_blend<1",
+            "out_v_blend<1",
+            "global_ratio",
+            "base_global_ratio",
+            "peak_global_ratio",
+            "downsample_mode=nearest",
+        ),
         methods=(*SUBSAMPLING, DOWNSAMPLING),
     )
     tile_halo: int = param(
@@ -88,6 +103,7 @@ class OtherParameters:
         True,
         "Scale tiles with depth",
         "Deeper blocks get tiles of as many more tokens as they are coarser.",
+        needs=("plain_max_depth>1",),
         **_PLAIN,
     )
     plain_max_depth: int = param(
@@ -124,6 +140,7 @@ class OtherParameters:
         "How much smaller the ratio is in deeper blocks; 0 is the same everywhere.",
         range=(0, 4),
         step=0.1,
+        needs=("merge_max_downsample>1",),
         **_MERGES,
     )
     merge_max_downsample: int = param(
@@ -132,7 +149,7 @@ class OtherParameters:
         "1 merges only in the finest self-attention, 2 also in the next level, up to 8 for all.",
         range=(1, 8),
         step=1,
-        **_MERGES,
+        **_MERGES_SOME,
     )
     merge_stride_x: int = _stride("x")
     merge_stride_y: int = _stride("y")
@@ -140,32 +157,38 @@ class OtherParameters:
         True,
         "Random destinations",
         "Destinations change from step to step; off, they are the first tokens of each cell.",
-        **_MERGES,
+        **_MERGES_SOME,
     )
     merge_attention: bool = param(
-        True, "Merge self-attention", "Merge before the self-attention.", **_MERGES
+        True, "Merge self-attention", "Merge before the self-attention.", **_PART
     )
     merge_cross: bool = param(
-        False, "Merge cross-attention", "Merge before the attention to the prompt.", **_MERGES
+        False, "Merge cross-attention", "Merge before the attention to the prompt.", **_PART
     )
-    merge_mlp: bool = param(False, "Merge MLP", "Merge before the feed-forward layers.", **_MERGES)
+    merge_mlp: bool = param(False, "Merge MLP", "Merge before the feed-forward layers.", **_PART)
     merge_keys_only: bool = param(
         True,
         "Merge keys and values only",
         "In self-attention every query is kept, so that no detail is copied between tokens.",
-        **_MERGES,
+        **_MERGES_KEYS,
     )
     merge_proportional: bool = param(
         True,
         "Proportional attention",
         "A merged token weighs in self-attention as much as the tokens in it.",
-        **_MERGES,
+        **_MERGES_KEYS,
     )
     downsample_mode: str = param(
         "nearest",
         "Downsampling",
         "Nearest keeps one token of each cell, area takes the average.",
         choices=DOWNSAMPLERS,
+        needs=(
+            "downsample_depth_1>1",
+            "downsample_depth_2>1",
+            "downsample_depth_3>1",
+            "block_weights>1",
+        ),
         **_SAMPLES,
     )
     downsample_depth_1: float = _factor(2.0, "Factor at depth 1", "of the finest self-attention")
@@ -195,6 +218,7 @@ class OtherParameters:
         "Smallest VAE tile in pixels",
         "A tile of the VAE's self-attention is at least as large.",
         group="vae",
+        needs=("vae_tiles",),
         range=(64, 1024),
         step=16,
     )

@@ -30,6 +30,7 @@ from slothful.parameters import param
 _TIMED = dict(group="schedule", methods=SCHEDULED)
 _TILE = dict(group="tiling", range=(16, 64), step=2)
 _RATIO = dict(group="tiling", range=(0, 1), step=0.1)
+_DECAYS = ("time_decay",)
 _STEADY = dict(methods=(NEAR_SIGHTED_TILE,))
 _VARYING = dict(methods=(NEAR_SIGHTED,))
 
@@ -37,6 +38,8 @@ _VARYING = dict(methods=(NEAR_SIGHTED,))
 def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
     """The parameters that exist once for the input blocks and once for the output blocks."""
     options = dict(group=side, methods=POOLING)
+    # a block's weight can double the strength, and above 1 it reduces
+    strong = dict(needs=(f"{side}_slothful>0.5",), **options)
     return {
         "mode": param(
             "2D_AVG",
@@ -45,6 +48,8 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             "average of those like it (SIM), over a rectangle (2D) or over consecutive tokens in "
             "row order (1D).",
             choices=MODES,
+            needs=(f"{side}_k_blend", f"{side}_v_blend"),
+            idle="Only 1D or 2D matters while {reason}.",
             **options,
         ),
         "depth_decay": param(
@@ -54,7 +59,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             "large values keep the composition.",
             range=(0, 4),
             step=0.1,
-            **options,
+            **strong,
         ),
         "slothful": param(
             slothful,
@@ -70,7 +75,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             "0 keeps one token of each cell as the key (see kept token), 1 pools the whole cell.",
             range=(0, 1),
             step=0.05,
-            **options,
+            **strong,
         ),
         "v_blend": param(
             0.0,
@@ -78,7 +83,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             "0 keeps one token of each cell as the value (see kept token), 1 pools the whole cell.",
             range=(0, 1),
             step=0.05,
-            **options,
+            **strong,
         ),
     }
 
@@ -105,6 +110,7 @@ class OwnParameters:
         "When the effect is strongest: 0 is pure noise (start), 1 is the clean picture (end).",
         range=(0, 1),
         step=0.05,
+        needs=_DECAYS,
         **_TIMED,
     )
     time_decay: float = param(
@@ -121,6 +127,7 @@ class OwnParameters:
         "Noise level measures the noise in the latent; pass progress runs from 0 to 1 over each "
         "pass, so that img2img and hires passes get the whole schedule.",
         choices=TIME_AXES,
+        needs=_DECAYS,
         **_TIMED,
     )
     keep_middle: bool = param(
@@ -146,6 +153,13 @@ class OwnParameters:
         "of cells follow the strength closely.",
         group="schedule",
         choices=ROUNDINGS,
+        needs=(
+            "in_slothful>0.5",
+            "out_slothful>0.5",
+            "global_ratio",
+            "base_global_ratio",
+            "peak_global_ratio",
+        ),
         methods=SUBSAMPLING,
     )
     tiling_max_depth: int = param(
@@ -169,13 +183,23 @@ class OwnParameters:
         **_STEADY,
     )
     base_tile_size: int = param(
-        24, "Base tile size", "Tile size far from the peak time, in tokens.", **_TILE, **_VARYING
+        24,
+        "Base tile size",
+        "Tile size far from the peak time, in tokens.",
+        needs=_DECAYS,
+        **_TILE,
+        **_VARYING,
     )
     peak_tile_size: int = param(
         32, "Peak tile size", "Tile size at the peak time, in tokens.", **_TILE, **_VARYING
     )
     base_global_ratio: float = param(
-        0.2, "Base global ratio", "Global ratio far from the peak time.", **_RATIO, **_VARYING
+        0.2,
+        "Base global ratio",
+        "Global ratio far from the peak time.",
+        needs=_DECAYS,
+        **_RATIO,
+        **_VARYING,
     )
     peak_global_ratio: float = param(
         0.8, "Peak global ratio", "Global ratio at the peak time.", **_RATIO, **_VARYING

@@ -30,7 +30,10 @@ class Parameter:
     `kind` is "float", "int", "bool", "choice" or "weights" (a mapping of site name to number).
     `minimum`, `maximum` and `step` belong to numbers and weights, `choices` to choices.
     `group` names the part of the page on which the parameter is shown, `methods` the methods that
-    use it (none: all of them do).
+    use it (none: all of them do). `needs` are conditions on other parameters, one of which must
+    hold for this one to have an effect: "merge_mlp" (on, or above 0), "in_k_blend<1",
+    "downsample_depth_1>1", "downsample_mode=nearest". `idle` says what a user reads while none
+    of them holds; {reason} is replaced by what is in the way.
     """
 
     name: str
@@ -44,6 +47,12 @@ class Parameter:
     step: float | None = None
     choices: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    idle: str = "No effect while {reason}."
+
+    def used_by(self, method: str) -> bool:
+        """Whether a method uses the parameter."""
+        return not self.methods or method in self.methods
 
     @property
     def range_text(self) -> str:
@@ -83,7 +92,7 @@ def format_number(value: float) -> str:
 
 
 def param(default: Any, label: str, help: str, *, group: str, **limits: Any) -> Any:
-    """Declare a field of `Settings`; `limits` are `range=`, `step=`, `choices=` and `methods=`.
+    """Declare a field of `Settings`; `limits` are `range=` and what `Parameter` has besides.
 
     The kind follows from the default: a bool, an int, a float, a mapping or a choice.
     """

@@ -29,8 +29,8 @@ def depth_ratio(depth: float, depth_decay: float) -> float:
 
 
 def lerp(start: float, end: float, ratio: float) -> float:
-    """Linear interpolation: `start` at ratio 0, `end` at ratio 1."""
-    return start + (end - start) * ratio
+    """Linear interpolation: `start` at ratio 0, `end` at ratio 1, both exactly."""
+    return end if ratio == 1 else start + (end - start) * ratio
 
 
 @dataclasses.dataclass(frozen=True)
