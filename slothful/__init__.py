@@ -12,7 +12,7 @@ The core knows torch and einops only. Settings are values, plans are pure, hooks
 from slothful.cost import Cost, estimate, shape_of
 from slothful.hooks import Application, applied
 from slothful.needs import idle_parameters
-from slothful.parameters import Parameter, SettingsError
+from slothful.parameters import Parameter, SettingsError, echo
 from slothful.plan import SitePlan, plan_site
 from slothful.schedule import Moment, PassClock
 from slothful.settings import Settings
@@ -34,6 +34,7 @@ __all__ = [
     "UnsupportedModelError",
     "VaeTiles",
     "applied",
+    "echo",
     "estimate",
     "find_sites",
     "idle_parameters",

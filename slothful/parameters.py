@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,27 @@ SITE_NAMES = (
 
 class SettingsError(ValueError):
     """A setting is unknown, of the wrong type or out of range; the message says which, and why."""
+
+
+ECHO_LENGTH = 120
+"""The most characters of a value that a message shows."""
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = ECHO_LENGTH
+
+
+def echo(value: Any) -> str:
+    """Any value as messages show it: its repr, cut to one line of at most `ECHO_LENGTH` characters.
+
+    Never raises: a caller can send numbers of more digits than Python writes, lists within lists,
+    halves of characters, objects that cannot show themselves.
+    """
+    try:
+        text = " ".join(_REPR.repr(value).splitlines())
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= ECHO_LENGTH else text[: ECHO_LENGTH - 3] + "..."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +94,14 @@ class Parameter:
         Strings are read ("0.5", "true", "2d_avg"), whole floats count as integers. Raises
         `SettingsError`, naming the parameter, the value and the allowed values.
         """
-        parsed = _PARSERS[self.kind](self, value)
+        try:
+            parsed = _PARSERS[self.kind](self, value)
+        except SettingsError:
+            raise
+        except Exception:  # whatever goes wrong while it is read, it is none of our values
+            parsed = None
         if parsed is None:
-            raise SettingsError(f"{self.name} must be {self.range_text}, got {value!r}")
+            raise SettingsError(f"{self.name} must be {self.range_text}, got {echo(value)}")
         return parsed
 
     def format(self, value: Any) -> str:
@@ -113,7 +140,7 @@ def _parse_number(parameter: Parameter, value: Any) -> float | int | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except Exception:  # no number, or one beyond floats
         return None
     # NaN compares false with everything, so it fails here as well
     if not parameter.minimum <= number <= parameter.maximum or not math.isfinite(number):
@@ -149,11 +176,12 @@ def _parse_weights(parameter: Parameter, value: Any) -> dict[str, float] | None:
         weight = _parse_number(parameter, number)
         if str(site).upper() not in SITE_NAMES:
             raise SettingsError(
-                f"{parameter.name} has no site {site!r}; sites: IN00 to IN11, M00, OUT00 to OUT11"
+                f"{parameter.name} has no site {echo(site)}; "
+                "sites: IN00 to IN11, M00, OUT00 to OUT11"
             )
         if weight is None:
             limits = f"between {parameter.minimum:g} and {parameter.maximum:g}"
-            raise SettingsError(f"{parameter.name}[{site}] must be {limits}, got {number!r}")
+            raise SettingsError(f"{parameter.name}[{site}] must be {limits}, got {echo(number)}")
         weights[str(site).upper()] = weight
     # the default is left out and the order is fixed, so equal settings have equal texts
     return {site: weights[site] for site in SITE_NAMES if weights.get(site, 1.0) != 1.0}

@@ -11,7 +11,7 @@ from typing import Any
 from slothful.methods import TOKEN_MERGING
 from slothful.other_parameters import OtherParameters
 from slothful.own_parameters import OwnParameters
-from slothful.parameters import Parameter, SettingsError
+from slothful.parameters import Parameter, SettingsError, echo
 
 
 # the bases' fields come in the order of the list read from its end: positions are kept
@@ -52,9 +52,9 @@ class Settings(OtherParameters, OwnParameters):
         """One parameter by its name. Raises `SettingsError` with the nearest name that exists."""
         by_name = {parameter.name: parameter for parameter in cls.parameters()}
         if name not in by_name:
-            near = difflib.get_close_matches(str(name), by_name, n=1)
+            near = difflib.get_close_matches(str(name)[:64], by_name, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SettingsError(f"unknown parameter {name!r}{hint}")
+            raise SettingsError(f"unknown parameter {echo(name)}{hint}")
         return by_name[name]
 
     @classmethod

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slothful import KNOWN_SITES, Settings, SettingsError
+from slothful import KNOWN_SITES, Settings, SettingsError, echo
 
 
 def values_of(parameter):
@@ -113,3 +113,71 @@ def test_every_default_lies_on_its_own_slider():
             steps = (parameter.default - parameter.minimum) / parameter.step
             assert math.isclose(steps, round(steps), abs_tol=1e-9), parameter.name
             assert parameter.minimum <= parameter.default <= parameter.maximum
+
+
+class Unreadable:
+    """Fails at whatever it is asked for."""
+
+    def __str__(self):
+        raise RuntimeError("unreadable")
+
+    __repr__ = __float__ = __iter__ = __str__
+
+
+def nested(depth, inner=0):
+    for _ in range(depth):
+        inner = [inner]
+    return inner
+
+
+UNREADABLE = {
+    "310 digits": 10**310,
+    "10000 digits": 10**10000,
+    "10000 letters": "x" * 10000,
+    "digits as text": "9" * 310,
+    "bytes": b"0.5" * 1000,
+    "a list": list(range(1000)),
+    "deeply nested": nested(5000),
+    "a mapping": {str(i): {"x": i} for i in range(1000)},
+    "half a character": "0.5\ud800",
+    "lines": "0.5\n" * 100,
+    "complex": 1j,
+    "a class": int,
+    "unreadable": Unreadable(),
+    "a list of unreadable things": [Unreadable()],
+}
+"""Values that no parameter takes, of the kinds that JSON and Python can carry."""
+
+
+@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("parameter", Settings.parameters(), ids=lambda p: p.name)
+def test_whatever_a_value_is_it_is_refused_by_name_in_one_line(parameter, value):
+    wrong = [value]
+    if parameter.kind == "weights":
+        wrong += [{"IN01": value}, {"IN01": 0.5, "OUT03": value}]
+    for each in wrong:
+        with pytest.raises(SettingsError) as error:
+            Settings.from_mapping({parameter.name: each})
+        said = str(error.value)
+        assert said.startswith(parameter.name)
+        assert len(said.splitlines()) == 1
+        assert len(said) < 500
+        assert said.encode("utf-8")
+        assert error.value.__context__ is None  # a log shows no second traceback
+        if isinstance(each, dict) and "IN01" in each:
+            site = next(name for name, number in each.items() if number is value)
+            assert said.startswith(f"{parameter.name}[{site}] must be between 0 and 2, got ")
+
+
+def test_a_long_name_is_cut_too():
+    for values in ({"n" * 10000: 1}, {"block_weights": {"n" * 10000: 1}}):
+        with pytest.raises(SettingsError) as error:
+            Settings.from_mapping(values)
+        assert len(str(error.value)) < 500
+
+
+@given(st.text() | st.binary() | st.integers() | st.floats() | st.lists(st.text()))
+def test_what_is_short_is_shown_whole(value):
+    text = repr(value)
+    if len(text) <= 80 and not (isinstance(value, list) and len(value) > 6):
+        assert echo(value) == text
