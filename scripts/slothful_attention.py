@@ -9,7 +9,7 @@ from modules import paths, script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
 from slothful import SettingsError, UnsupportedModelError, find_sites
-from slothful_webui import axes, comparison, infotext, options, page, routes, vae_scope
+from slothful_webui import axes, comparison, engine, infotext, options, page, routes, vae_scope
 from slothful_webui.arguments import read_arguments, wants_comparison
 from slothful_webui.presets import SHIPPED, PresetFolders
 from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
@@ -44,7 +44,7 @@ class SlothfulAttentionScript(scripts.Script):
             with contextlib.suppress(SettingsError):  # told in process_batch
                 settings = read_arguments(args, axes.overrides_of(p))
         # before p.init, which encodes the picture of img2img, in a comparison for both
-        vae_scope.open_vae(p, settings, _current_vae)
+        vae_scope.open_vae(p, settings, engine.running_vae)
 
     def process_batch(self, p, *args, batch_number=0, **kwargs):
         options.follow_console_setting(shared.opts)
@@ -62,8 +62,8 @@ class SlothfulAttentionScript(scripts.Script):
             return
         p.extra_generation_params[infotext.KEY] = infotext.write_infotext(settings)
         # again: another request may have run inside this one and closed it
-        vae_scope.open_vae(p, settings, _current_vae)
-        wrap_sample(p, SamplingScope(p, settings, _current_unet, _current_vae).opened)
+        vae_scope.open_vae(p, settings, engine.running_vae)
+        wrap_sample(p, SamplingScope(p, settings, engine.running_unet, engine.running_vae).opened)
 
     def before_hr(self, p, *args):
         SamplingScope.before_hires()
@@ -89,36 +89,13 @@ def _refusal(error):
     yield
 
 
-def _current_unet():
-    """The U-Net that PyTorch runs; None where another engine has taken over."""
-    try:
-        from modules import sd_unet
-    except ImportError:
-        sd_unet = None
-    if getattr(sd_unet, "current_unet", None) is not None:
-        return None
-    model = getattr(shared.sd_model, "model", None)
-    return getattr(model, "diffusion_model", None)
-
-
-def _current_vae():
-    return getattr(shared.sd_model, "first_stage_model", None)
-
-
-def _loaded_model():
-    """The model that is loaded; None before one is. Never loads one."""
-    from modules import sd_models
-
-    return sd_models.model_data.sd_model
-
-
 def _site_names():
     """The sites of the loaded model; None before one is loaded."""
-    model = _loaded_model()
+    model = engine.loaded_model()
     if model is None:
         return None
     try:
-        return [site.name for site in find_sites(getattr(model.model, "diffusion_model", None))]
+        return [site.name for site in find_sites(engine.unet_of(model))]
     except UnsupportedModelError:
         return []
 
@@ -140,7 +117,9 @@ def _add_axes():
 
 script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)
 script_callbacks.on_ui_settings(lambda: options.add_options(shared))
-script_callbacks.on_app_started(lambda demo, app: routes.add_routes(app, _loaded_model, _presets()))
+script_callbacks.on_app_started(
+    lambda demo, app: routes.add_routes(app, engine.loaded_model, _presets())
+)
 # The plot copies its axes when its page is built: without a page that is before `on_before_ui`,
 # and where extensions load first, its script is not there yet when this one is imported.
 _add_axes()

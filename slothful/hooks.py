@@ -24,6 +24,8 @@ from slothful.schedule import Moment, PassClock, noise_level_time
 from slothful.settings import Settings
 from slothful.sites import LATENT_FACTOR, Site, find_sites
 
+YieldsTo = Callable[[nn.Module, "tuple[int, int]"], "str | None"]
+
 # which application owns a U-Net at present: in nested use, the innermost
 _OWNERS: weakref.WeakKeyDictionary[nn.Module, Application] = weakref.WeakKeyDictionary()
 
@@ -35,13 +37,13 @@ class Application:
     alone). `notes` collects, by site, why something else than planned happened.
     """
 
-    def __init__(self, settings: Settings, yields_to: Callable[[nn.Module], str | None] | None):
+    def __init__(self, settings: Settings, yields_to: YieldsTo | None):
         self.settings = settings
         self.plans: dict[str, SitePlan | None] = {}
         self.notes: dict[str, str] = {}
         self.moment: Moment | None = None
         self.unet: nn.Module | None = None
-        self._yields_to = yields_to or (lambda attention: None)
+        self._yields_to = yields_to or (lambda attention, grid: None)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._outer: Application | None = None
         self._clock: PassClock | None = None
@@ -169,7 +171,7 @@ class Application:
             return "it was called with tokens of other frames"
         if tokens.shape[1] != plan.grid[0] * plan.grid[1]:
             return "something else merges its tokens, as the webui's own token merging"
-        return self._yields_to(attention)
+        return self._yields_to(attention, plan.grid)
 
 
 @contextlib.contextmanager
@@ -177,7 +179,7 @@ def applied(
     unet: nn.Module,
     settings: Settings,
     *,
-    yields_to: Callable[[nn.Module], str | None] | None = None,
+    yields_to: YieldsTo | None = None,
 ) -> Iterator[Application]:
     """Change the self-attention of a U-Net as `settings` say while the context lasts.
 
@@ -186,8 +188,9 @@ def applied(
 
     `unet` is a U-Net of Stable Diffusion 1, 2 (ldm) or XL (sgm), called as
     `unet(x, timesteps, ...)` with x (batch, channels, height, width) and timesteps in 0..1000.
-    `yields_to` is asked at each attn1 and answers with a reason where another extension acts
-    there already; the site is then left alone. In nested use on one U-Net the innermost acts.
+    `yields_to(attn1, grid)` is asked at each attn1, with the (height, width) of its tokens, and
+    answers with a reason where another extension acts there already; the site is then left
+    alone. In nested use on one U-Net the innermost acts.
     Raises `UnsupportedModelError` when the model has no sites.
 
     Method: Slothful Attention and Near-sighted Attention by MitoshiroPJ (ComfyUI).

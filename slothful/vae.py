@@ -25,11 +25,13 @@ class VaeTiles:
     """
 
     def __init__(
-        self, settings: Settings, yields_to: Callable[[nn.Module], str | None] | None = None
+        self,
+        settings: Settings,
+        yields_to: Callable[[nn.Module, tuple[int, int]], str | None] | None = None,
     ):
         """`yields_to` is asked for each self-attention, as in `slothful.applied`."""
         self._tile_size = settings.vae_tile_size // LATENT_FACTOR
-        self._yields_to = yields_to or (lambda attention: None)
+        self._yields_to = yields_to or (lambda attention, grid: None)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self.vae: nn.Module | None = None
         self.notes: dict[str, str] = {}
@@ -51,7 +53,7 @@ class VaeTiles:
         self.vae = None
 
     def _plan(self, name: str, attention: nn.Module, grid: tuple[int, int]) -> SitePlan | None:
-        reason = self._yields_to(attention)
+        reason = self._yields_to(attention, grid)
         if reason:
             self.notes[name] = reason
             return None

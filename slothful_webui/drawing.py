@@ -21,6 +21,7 @@ from slothful.arithmetic import plan_where_it_pays
 from slothful.cost import UnetShape, grid_of
 from slothful.plan import acts_in
 from slothful.schedule import noise_level_time
+from slothful_webui.engine import unet_of
 from slothful_webui.passes import Fields, Pass, passes_of
 
 FEW_KEYS = 64
@@ -50,7 +51,7 @@ def describe(settings: Settings, fields: Fields, model: Any) -> dict[str, Any]:
 
 def _shape(model: Any) -> UnetShape | None:
     """The shape of the model's U-Net, None where nothing can be applied to it."""
-    unet = getattr(getattr(model, "model", None), "diffusion_model", None)
+    unet = unet_of(model)
     if unet is None:
         return None
     if unet not in _shapes:

@@ -79,7 +79,7 @@ def build_controls(
     ):
         event = button.click(action, inputs=inputs, outputs=outputs, show_progress=False)
         if button is buttons[1]:
-            event.success(None, _js="() => slothfulAttention.loadPresets()")
+            event.then(None, _js="() => slothfulAttention.loadPresets()")
     picked.input(
         lambda chosen: [chosen, *load(chosen)],
         inputs=[picked],

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slothful.schedule import TRAIN_STEPS
-from slothful_webui.schedule import pass_timesteps
+from slothful_webui.timesteps import pass_timesteps
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import slothful
-from slothful_webui.foreign import hypertile_acts
+from slothful_webui.hypertile import hypertile_acts
 from slothful_webui.infotext import write_infotext
-from slothful_webui.schedule import pass_clock
+from slothful_webui.timesteps import pass_clock
 from slothful_webui.vae_scope import close_vae, follow_vae
 
 TITLE = "Slothful Attention"

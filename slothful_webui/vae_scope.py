@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import slothful
-from slothful_webui.foreign import hypertile_acts
+from slothful_webui.hypertile import hypertile_acts
 
 _open: list[slothful.VaeTiles] = []
 

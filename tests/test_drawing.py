@@ -12,7 +12,7 @@ from slothful_webui.controls import values_of
 from slothful_webui.drawing import FEW_KEYS, describe
 from slothful_webui.passes import FieldError, Fields, passes_of
 from slothful_webui.routes import answer
-from slothful_webui.schedule import pass_timesteps
+from slothful_webui.timesteps import pass_timesteps
 from standalone.checkpoint import SMALL, load
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner

@@ -312,7 +312,7 @@ def test_a_site_where_another_extension_acts_is_left_alone(sd1_unet):
     plain_output = run(sd1_unet)
     reason = "HyperTile acts there"
     with slothful.applied(
-        sd1_unet, ALL_ACT["slothful"], yields_to=lambda attention: reason
+        sd1_unet, ALL_ACT["slothful"], yields_to=lambda attention, grid: reason
     ) as application:
         assert torch.equal(run(sd1_unet), plain_output)
     assert set(application.notes.values()) == {reason}

@@ -1,13 +1,14 @@
 """The script as the webui drives it: arguments, infotext, and how long the hooks live."""
 
 import logging
+import math
 import types
 
 import pytest
 import torch
 from hypothesis import given
 
-from slothful import Settings, SettingsError
+from slothful import Settings, SettingsError, find_sites
 from slothful_webui import infotext
 from slothful_webui.arguments import read_arguments
 from slothful_webui.controls import CONTROLS, values_of
@@ -252,19 +253,35 @@ def test_an_engine_outside_pytorch_is_reported(sd1_unet):
     assert "does not run in PyTorch" in request.comments[0]
 
 
-def test_hypertile_wins_where_it_acts_and_the_page_says_so(sd1_unet):
-    """The webui's HyperTile marks the modules that it splits."""
-    request = Request(sd1_unet)
-    plain = request.sample()
-    marked = [m.attn1 for m in sd1_unet.modules() if hasattr(m, "attn1")]
+@pytest.fixture
+def hypertile(sd1_unet):
+    """The U-Net as the webui's HyperTile marks it for an image of 256x192, the tests' size."""
+    sites = [site for site in find_sites(sd1_unet) for _ in site.layers]
+    marked = [layer.attn1 for site in find_sites(sd1_unet) for layer in site.layers]
+    for site, attention in zip(sites, marked):
+        parameters = types.SimpleNamespace(
+            enabled=True, tile_size=64, aspect_ratio=256 / 192, depth=int(math.log2(site.depth))
+        )
+        setattr(attention, "__webui_hypertile_params", parameters)
+    yield
     for attention in marked:
-        setattr(attention, "__webui_hypertile_params", types.SimpleNamespace(enabled=True))
-    try:
-        wrap_sample(request, scope(request))
-        assert torch.equal(request.sample(), plain)
-    finally:
-        for attention in marked:
-            delattr(attention, "__webui_hypertile_params")
+        delattr(attention, "__webui_hypertile_params")
+
+
+def test_hypertile_wins_where_it_acts_and_the_page_says_so(sd1_unet, hypertile):
+    """Its smallest tile is 128 pixels, and twice that at each deeper level."""
+    request = Request(sd1_unet)
+    wrap_sample(request, scope(request))
+    request.sample()
     (said,) = request.comments
-    assert said.startswith("Slothful Attention: left IN01, IN02, IN04")
-    assert said.endswith("alone: the webui's HyperTile acts there; acted nowhere else")
+    assert said.startswith("Slothful Attention: left IN01, IN02, OUT09, OUT10, OUT11 alone: ")
+    assert "the webui's HyperTile acts there; acted in IN04" in said
+
+
+def test_where_hypertiles_tile_is_the_whole_image_ours_acts(sd1_unet, hypertile):
+    request = Request(sd1_unet)
+    request.sample = lambda: run(sd1_unet, height=16, width=16)
+    plain = request.sample()
+    wrap_sample(request, scope(request))
+    assert not torch.equal(request.sample(), plain)
+    assert request.comments == []

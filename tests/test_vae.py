@@ -127,14 +127,17 @@ def test_what_a_request_left_ends_with_the_next_and_an_old_one_ends_only_its_own
 
 
 def test_another_implementation_of_tiles_keeps_its_place(model):
+    """HyperTile's smallest tile is 128 pixels: it splits the wide image and not the small one."""
     vae = model.first_stage_model
     blocks = [vae.encoder.mid.attn_1, vae.decoder.mid.attn_1]
-    plain = generate(model)
+    off = {"method": "Near-sighted Tile", "tile_size": 64}
+    plain, wide = generate(model), generate(model, width=256)
+    theirs = types.SimpleNamespace(enabled=True, tile_size=128)
     for block in blocks:
-        setattr(block, "__webui_hypertile_params", types.SimpleNamespace(enabled=True))
+        setattr(block, "__webui_hypertile_params", theirs)
     try:
-        off = {"method": "Near-sighted Tile", "tile_size": 64}
-        assert np.array_equal(generate(model, {**off, **TILED}), plain)
+        assert np.array_equal(generate(model, {**off, **TILED}, width=256), wide)
+        assert not np.array_equal(generate(model, {**off, **TILED}), plain)
     finally:
         for block in blocks:
             delattr(block, "__webui_hypertile_params")

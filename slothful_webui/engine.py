@@ -1,0 +1,50 @@
+"""Where the webui, and what descends from it, keeps the model, its U-Net and its VAE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def loaded_model() -> Any | None:
+    """The model that is loaded; None before one is. Never loads one."""
+    from modules import sd_models
+
+    model = sd_models.model_data.sd_model
+    # Forge has a stand-in there until the first image is made
+    return model if hasattr(model, "forge_objects") or hasattr(model, "model") else None
+
+
+def unet_of(model: Any) -> Any | None:
+    """The module that is called as the U-Net, None where the model has none."""
+    objects = getattr(model, "forge_objects", None)
+    if objects is not None:  # Forge, reForge
+        model = getattr(objects.unet, "model", None)
+    else:
+        model = getattr(model, "model", None)
+    return getattr(model, "diffusion_model", None)
+
+
+def vae_of(model: Any) -> Any | None:
+    """The module that turns images into latents and back, None where the model has none."""
+    objects = getattr(model, "forge_objects", None)
+    return getattr(model if objects is None else objects.vae, "first_stage_model", None)
+
+
+def running_unet() -> Any | None:
+    """The U-Net that PyTorch runs now; None where another engine has taken over."""
+    from modules import shared
+
+    try:
+        from modules import sd_unet
+    except ImportError:
+        sd_unet = None
+    if getattr(sd_unet, "current_unet", None) is not None:
+        return None
+    return unet_of(shared.sd_model)
+
+
+def running_vae() -> Any | None:
+    """The VAE in use now."""
+    from modules import shared
+
+    return vae_of(shared.sd_model)

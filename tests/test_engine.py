@@ -1,0 +1,85 @@
+"""Where the model, its U-Net and its VAE lie in the webui and in what descends from it."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from slothful_webui import engine
+from slothful_webui.drawing import describe
+from standalone.runner import load_script_class
+
+UNET, VAE = torch.nn.Identity(), torch.nn.Identity()
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """Puts a model where the webui keeps it."""
+    load_script_class()  # puts the host's `modules` where they can be imported
+    from modules import shared
+
+    return lambda model: monkeypatch.setattr(shared, "sd_model", model)
+
+
+def webui_model():
+    return SimpleNamespace(model=SimpleNamespace(diffusion_model=UNET), first_stage_model=VAE)
+
+
+def forge_model(**old_names):
+    """Forge has its own places beside the old names, which lead nowhere there."""
+    unet = SimpleNamespace(model=SimpleNamespace(diffusion_model=UNET))
+    objects = SimpleNamespace(unet=unet, vae=SimpleNamespace(first_stage_model=VAE))
+    return SimpleNamespace(forge_objects=objects, **old_names)
+
+
+MODELS = {
+    "webui": webui_model(),
+    "Forge": forge_model(first_stage_model=None),
+    "reForge": forge_model(**vars(webui_model())),
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_each_host_has_its_places(hold, model):
+    hold(model)
+    assert engine.loaded_model() is model
+    assert (engine.unet_of(model), engine.vae_of(model)) == (UNET, VAE)
+    assert (engine.running_unet(), engine.running_vae()) == (UNET, VAE)
+
+
+@pytest.mark.parametrize("model", [None, SimpleNamespace(cond_stage_model=None)])
+def test_before_a_model_is_loaded_there_is_none(hold, model):
+    """In Forge something stands where the model will be."""
+    hold(model)
+    assert engine.loaded_model() is None
+    assert engine.running_unet() is None
+    assert engine.running_vae() is None
+
+
+def test_a_model_without_a_unet_has_none(hold):
+    model = SimpleNamespace(forge_objects=SimpleNamespace(unet=SimpleNamespace(), vae=None))
+    hold(model)
+    assert engine.loaded_model() is model
+    assert engine.unet_of(model) is None
+    assert engine.vae_of(model) is None
+
+
+def test_where_another_engine_runs_the_unet_there_is_none_for_us(hold, monkeypatch):
+    import modules
+
+    hold(webui_model())
+    taken_over = SimpleNamespace(current_unet=object())
+    monkeypatch.setattr(modules, "sd_unet", taken_over, raising=False)
+    assert engine.running_unet() is None
+    taken_over.current_unet = None
+    assert engine.running_unet() is UNET
+
+
+def test_the_page_draws_for_forges_models_too():
+    from slothful import Settings
+    from slothful_webui.passes import Fields
+    from tests.unets import make_unet
+
+    unet = SimpleNamespace(model=SimpleNamespace(diffusion_model=make_unet("sd1")))
+    model = SimpleNamespace(forge_objects=SimpleNamespace(unet=unet, vae=None))
+    assert describe(Settings(), Fields(), model)["model"] == "loaded"
