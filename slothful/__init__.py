@@ -12,6 +12,7 @@ The core knows torch and einops only. Settings are values, plans are pure, hooks
 from slothful.cost import Cost, estimate, shape_of
 from slothful.hooks import Application, applied
 from slothful.needs import idle_parameters
+from slothful.nothing import why_nothing
 from slothful.parameters import Parameter, SettingsError, echo
 from slothful.plan import SitePlan, plan_site
 from slothful.schedule import Moment, PassClock
@@ -40,4 +41,5 @@ __all__ = [
     "idle_parameters",
     "plan_site",
     "shape_of",
+    "why_nothing",
 ]

@@ -8,6 +8,7 @@ not in it, so time follows it loosely on small pictures and closely on large one
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 
 from torch import nn
@@ -95,7 +96,7 @@ def shape_of(unet: nn.Module) -> UnetShape:
     for level, module, name in _leaves(unet):
         if id(module) in own:
             continue
-        operations = 2.0 * module.weight.numel()
+        operations = 2.0 * _products(module)
         if "emb_layers" in name or "embed" in name or "label_emb" in name:
             fixed += operations
         elif name.endswith(("attn2.to_k", "attn2.to_v")):
@@ -113,12 +114,31 @@ def shape_of(unet: nn.Module) -> UnetShape:
             site.attentions[0].to_q.in_features,
             site.attentions[0].to_q.out_features,
             len(site.layers),
-            parts[site.name, "cross"],
-            parts[site.name, "mlp"],
+            parts.get((site.name, "cross"), 0.0),
+            parts.get((site.name, "mlp"), 0.0),
         )
         for site in sites
     )
     return UnetShape(shapes, tuple(sorted(per_position.items())), fixed)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether it is a convolution or a linear layer: of torch, or a host's own with the same
+    numbers (`in_features`, or `in_channels` and `kernel_size`).
+    """
+    if not hasattr(module, "weight"):
+        return False
+    linear = hasattr(module, "in_features") and hasattr(module, "out_features")
+    return linear or (hasattr(module, "in_channels") and hasattr(module, "kernel_size"))
+
+
+def _products(module: nn.Module) -> float:
+    """Multiplications of a layer at one position; its weight may be packed and tell nothing."""
+    if hasattr(module, "in_features"):
+        return module.in_features * module.out_features
+    size = module.kernel_size
+    area = math.prod(size) if isinstance(size, (tuple, list)) else size**2
+    return area * module.in_channels * module.out_channels / getattr(module, "groups", 1)
 
 
 def _leaves(unet: nn.Module) -> Iterable[tuple[int, nn.Module, str]]:
@@ -126,7 +146,7 @@ def _leaves(unet: nn.Module) -> Iterable[tuple[int, nn.Module, str]]:
     seen = set()
     for _, level, block in blocks_with_levels(unet):
         for name, module in block.named_modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
+            if _is_layer(module):
                 seen.add(id(module))
                 # an upsampling layer's convolution works on the enlarged map
                 up = any(
@@ -135,7 +155,7 @@ def _leaves(unet: nn.Module) -> Iterable[tuple[int, nn.Module, str]]:
                 )
                 yield level // 2 if up else level, module, name
     for name, module in unet.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and id(module) not in seen:
+        if _is_layer(module) and id(module) not in seen:
             yield 1, module, name
 
 

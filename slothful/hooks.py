@@ -16,25 +16,36 @@ import torch
 from torch import nn
 
 from slothful.arithmetic import plan_where_it_pays
+from slothful.cost import grid_of
+from slothful.foreign import OwnHook
 from slothful.layer_hooks import LayerHooks, ReducingHooks, SiteState
 from slothful.merging_hooks import MergingHooks
 from slothful.methods import TOKEN_MERGING
-from slothful.plan import SitePlan, acts_in, may_act
+from slothful.nothing import (
+    KEPT,
+    NEVER_CALLED,
+    NO_SITES,
+    NOT_RUN,
+    nearest,
+    reason_of_pass,
+    reason_of_site,
+)
+from slothful.obstacles import Obstacles, YieldsTo
+from slothful.plan import SitePlan, may_act
 from slothful.schedule import Moment, PassClock, noise_level_time
 from slothful.settings import Settings
-from slothful.sites import LATENT_FACTOR, Site, find_sites
+from slothful.sites import LATENT_FACTOR, Site, UnsupportedModelError, find_sites
 
-YieldsTo = Callable[[nn.Module, "tuple[int, int]"], "str | None"]
-
-# which application owns a U-Net at present: in nested use, the innermost
-_OWNERS: weakref.WeakKeyDictionary[nn.Module, Application] = weakref.WeakKeyDictionary()
+# the applications on a U-Net, in the order in which they came; the last acts
+_OWNERS: weakref.WeakKeyDictionary[nn.Module, list[Application]] = weakref.WeakKeyDictionary()
 
 
 class Application:
     """Settings at work on a U-Net. Made by `applied`; follows the U-Net through calls and passes.
 
     `plans` holds, for the latest call of the U-Net, the plan of each site by name (None: left
-    alone). `notes` collects, by site, why something else than planned happened.
+    alone). `notes` collects, by site, why something else than planned happened. What was done over
+    all calls, `applied_sites` and `why_nothing` tell.
     """
 
     def __init__(self, settings: Settings, yields_to: YieldsTo | None):
@@ -45,23 +56,47 @@ class Application:
         self.unet: nn.Module | None = None
         self._yields_to = yields_to or (lambda attention, grid: None)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._outer: Application | None = None
         self._clock: PassClock | None = None
         self._pass = "base"
+        self._size: tuple[int, int] | None = None
         self._acts = False
         merges = settings.method == TOKEN_MERGING
         self._hooks: type[LayerHooks] = MergingHooks if merges else ReducingHooks
         self._layers: dict[str, list[LayerHooks]] = {}
         self._names: list[str] = []
+        self._idle_sites: list[Site] = []
+        self._met: set[str] = {NEVER_CALLED}  # why nothing was applied, until something is
+        self._applied: set[str] = set()
+        self._known_names: dict[str, None] = {}  # of all U-Nets, in the order of their sites
 
     # -- what the host calls
 
-    def begin_pass(self, name: str, clock: PassClock | None = None) -> None:
-        """Say that a pass begins: `name` is "base", "img2img" or "hires", `clock` its schedule.
+    def begin_pass(
+        self, name: str, clock: PassClock | None = None, size: tuple[int, int] | None = None
+    ) -> None:
+        """Say that a pass begins: `name` is "base", "img2img" or "hires", `clock` its schedule,
+        `size` the (width, height) of its image in pixels.
 
-        Without a clock, "pass progress" runs from the first timestep of the pass down to 0.
+        Without a clock, "pass progress" runs from the first timestep of the pass down to 0. Without
+        a size, the smallest side, width and height are compared with the latent of each call, which
+        may be a tile of the image.
         """
-        self._pass, self._clock, self.moment = name, clock, None
+        self._pass, self._clock, self._size, self.moment = name, clock, size, None
+
+    @property
+    def applied_sites(self) -> tuple[str, ...]:
+        """The sites at which something was applied in any call so far, in their order."""
+        return tuple(name for name in self._known_names if name in self._applied)
+
+    def why_nothing(self) -> str | None:
+        """Why nothing was applied in any call so far, None if something was: one of
+        `slothful.nothing.REASONS`, or that other extensions keep the sites.
+        """
+        if self._applied:
+            return None
+        if self.notes:
+            return KEPT.format(reasons="; ".join(dict.fromkeys(self.notes.values())))
+        return nearest(self._met)
 
     def follow(self, unet: nn.Module) -> None:
         """Move to another U-Net (a refiner, a hires checkpoint); no-op on the present one.
@@ -71,24 +106,36 @@ class Application:
         if unet is self.unet:
             return
         self.release()
-        sites = find_sites(unet)
+        try:
+            sites = find_sites(unet)
+        except UnsupportedModelError:
+            self._met.add(NO_SITES)
+            raise
         self.unet = unet
-        self._outer = _OWNERS.get(unet)
-        _OWNERS[unet] = self
-        add = self._handles.append
-        add(unet.register_forward_pre_hook(self._before_unet, with_kwargs=True))
+        _OWNERS.setdefault(unet, []).append(self)
+        before_unet = OwnHook(self._before_unet)
+        self._handles.append(unet.register_forward_pre_hook(before_unet, with_kwargs=True))
         for site in sites:
             self._names.append(site.name)
-            if not may_act(self.settings, site):  # every hook takes time
-                continue
-            before_site = functools.partial(self._before_site, site)
-            add(site.transformer.register_forward_pre_hook(before_site, with_kwargs=True))
-            self._layers[site.name], state = [], SiteState(len(site.layers))
-            for index, layer in enumerate(site.layers):
-                plan_for = functools.partial(self._plan_for, site, layer.attn1)
-                hooks = self._hooks(layer, index, plan_for, state)
-                self._handles += hooks.register()
-                self._layers[site.name].append(hooks)
+            self._known_names[site.name] = None
+            if may_act(self.settings, site):  # every hook takes time
+                self._hook_site(site)
+            else:
+                self._idle_sites.append(site)
+
+    def _hook_site(self, site: Site) -> None:
+        before_site = OwnHook(functools.partial(self._before_site, site))
+        handle = site.transformer.register_forward_pre_hook(before_site, with_kwargs=True)
+        self._handles.append(handle)
+        self._layers[site.name], state = [], SiteState(len(site.layers))
+        applied = functools.partial(self._applied.add, site.name)
+        for index, layer in enumerate(site.layers):
+            plan_for = functools.partial(
+                self._plan_for, site, Obstacles(layer, self._yields_to).reason
+            )
+            hooks = self._hooks(layer, index, plan_for, state, applied)
+            self._handles += hooks.register()
+            self._layers[site.name].append(hooks)
 
     def release(self) -> None:
         """Remove every hook from the U-Net."""
@@ -100,11 +147,10 @@ class Application:
         self._handles.clear()
         self._layers.clear()
         self._names.clear()
-        if self.unet is not None and _OWNERS.get(self.unet) is self:
-            del _OWNERS[self.unet]
-            if self._outer is not None:
-                _OWNERS[self.unet] = self._outer
-        self.unet = self._outer = None
+        self._idle_sites.clear()
+        if self.unet is not None:
+            _OWNERS[self.unet].remove(self)
+        self.unet = None
 
     # -- what the hooks do
 
@@ -114,12 +160,21 @@ class Application:
         timesteps = args[1] if len(args) > 1 else kwargs["timesteps"]
         # one synchronisation with the device a call; rows of a batch share their timestep
         timestep = float(timesteps.reshape(-1)[0])
-        rows, columns = latent.shape[-2:]
-        self._acts = acts_in(
-            self.settings, self._pass, columns * LATENT_FACTOR, rows * LATENT_FACTOR
-        )
         self.moment = self._next_moment(timestep)
         self.plans = dict.fromkeys(self._names)
+        self._acts = _OWNERS[unet][-1] is self
+        if not self._acts:
+            return
+        rows, columns = (length * LATENT_FACTOR for length in latent.shape[-2:])
+        reason = reason_of_pass(self.settings, self._pass, *(self._size or (columns, rows)))
+        self._acts = reason is None
+        if reason is not None:
+            self._met.add(reason)
+            return
+        if not self._applied:
+            for site in self._idle_sites:
+                grid = grid_of(columns, rows, site.level)
+                self._met.add(reason_of_site(self.settings, self.moment, site, grid) or NOT_RUN)
 
     def _next_moment(self, timestep: float) -> Moment:
         before = self.moment
@@ -136,42 +191,31 @@ class Application:
             return
         feature_map = args[0] if args else kwargs["x"]
         grid = tuple(feature_map.shape[-2:])
-        acts = _OWNERS.get(self.unet) is self and self._acts
-        plan = plan_where_it_pays(self.settings, self.moment, site, grid) if acts else None
+        plan = plan_where_it_pays(self.settings, self.moment, site, grid) if self._acts else None
         self.plans[site.name] = plan
+        if self._acts and not self._applied:
+            # while it lasts, "planned but not run" is the reason
+            self._met.add(reason_of_site(self.settings, self.moment, site, grid) or NOT_RUN)
         for hooks in self._layers[site.name]:
             hooks.prepare(plan)
 
     def _plan_for(
-        self, site: Site, attention: nn.Module, tokens: torch.Tensor, args: tuple, kwargs: dict
+        self,
+        site: Site,
+        obstacle: Callable[[SitePlan, torch.Tensor, tuple, dict], str | None],
+        tokens: torch.Tensor,
+        args: tuple,
+        kwargs: dict,
     ) -> SitePlan | None:
         """The plan for one call of an attn1, None if it has to be left alone."""
         plan = self.plans.get(site.name)
         if plan is None:
             return None
-        obstacle = self._obstacle(attention, plan, tokens, args, kwargs)
-        if obstacle:
-            self.notes.setdefault(site.name, obstacle)
+        reason = obstacle(plan, tokens, args, kwargs)
+        if reason:
+            self.notes.setdefault(site.name, reason)
             return None
         return plan
-
-    def _obstacle(
-        self, attention: nn.Module, plan: SitePlan, tokens: torch.Tensor, args: tuple, kwargs: dict
-    ) -> str | None:
-        """Why this call must be left alone, None if nothing speaks against it."""
-        context = args[1] if len(args) > 1 else kwargs.get("context")
-        if context is not None and context is not tokens:
-            return "another extension gave it keys of its own"
-        if any(value is not None for value in args[2:]) or kwargs.get("mask") is not None:
-            return "it was called with a mask"
-        # sgm's video models pass tokens of other frames
-        if kwargs.get("additional_tokens") is not None or kwargs.get(
-            "n_times_crossframe_attn_in_self"
-        ):
-            return "it was called with tokens of other frames"
-        if tokens.shape[1] != plan.grid[0] * plan.grid[1]:
-            return "something else merges its tokens, as the webui's own token merging"
-        return self._yields_to(attention, plan.grid)
 
 
 @contextlib.contextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from slothful.foreign import OwnHook
 from slothful.groups import Groups
 from slothful.layout import Layout, deal_keys, join_answers, plan_layout, split_queries
 from slothful.plan import SitePlan
@@ -18,6 +20,9 @@ from slothful.weighted_attention import WeightedAttention
 
 PlanFor = Callable[[torch.Tensor, tuple, dict], "SitePlan | None"]
 """Called as plan_for(tokens, args, kwargs) with an attn1's arguments: the plan for this call."""
+
+Applied = Callable[[], None]
+"""Called when something was applied in a call."""
 
 
 class SiteState:
@@ -34,20 +39,28 @@ class LayerHooks:
     `layer`: a block with attn1, attn2 and ff; `index`: its place among the blocks of its site.
     """
 
-    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor, state: SiteState):
+    def __init__(
+        self,
+        layer: nn.Module,
+        index: int,
+        plan_for: PlanFor,
+        state: SiteState,
+        applied: Applied = lambda: None,
+    ):
         self.layer = layer
         self.state = state
         self.index = index
         self.plan: SitePlan | None = None
         self.weighted = WeightedAttention(layer.attn1)
+        self.applied = applied
         self._plan_for = plan_for
 
     def register(self) -> list[RemovableHandle]:
         """Put the hooks on; the handles remove them."""
         attention = self.layer.attn1
         return [
-            attention.register_forward_pre_hook(self._before_attention, with_kwargs=True),
-            attention.register_forward_hook(self._after_attention),
+            attention.register_forward_pre_hook(OwnHook(self._before_attention), with_kwargs=True),
+            attention.register_forward_hook(OwnHook(self._after_attention)),
         ]
 
     def prepare(self, plan: SitePlan | None) -> None:
@@ -73,10 +86,11 @@ class LayerHooks:
         if self.plan is None:
             return None
         queries, context = self.begin(tokens)
+        # values come from the context, unless they are given as well (Forge, ComfyUI)
+        rest = {name: each for name, each in kwargs.items() if name not in ("x", "value")}
         if len(args) > 1:
-            return (queries, context, *args[2:]), kwargs
+            return (queries, context, *(None if a is tokens else a for a in args[2:])), rest
         # x by position and context by name is what every known replacement accepts
-        rest = {name: value for name, value in kwargs.items() if name != "x"}
         return (queries,), {**rest, "context": context}
 
     def _after_attention(
@@ -88,8 +102,8 @@ class LayerHooks:
 class ReducingHooks(LayerHooks):
     """Reduction of keys and values, tiling of queries."""
 
-    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor, state: SiteState):
-        super().__init__(layer, index, plan_for, state)
+    def __init__(self, *args: Any):
+        super().__init__(*args)
         self._layout: Layout | None = None
         self._groups: Groups | None = None
         self._needs: tuple[bool, bool, bool] | None = None
@@ -109,9 +123,10 @@ class ReducingHooks(LayerHooks):
         for part, projection in enumerate((attention.to_k, attention.to_v)):
             if plan.splits:
                 before = functools.partial(self._before_projection, part)
-                handles.append(projection.register_forward_pre_hook(before))
+                handles.append(projection.register_forward_pre_hook(OwnHook(before)))
             if plan.tiling is not None:
-                handles.append(projection.register_forward_hook(self._after_projection))
+                after = OwnHook(self._after_projection)
+                handles.append(projection.register_forward_hook(after))
         if plan.merges:
             handles += self.weighted.register()
 
@@ -151,6 +166,7 @@ class ReducingHooks(LayerHooks):
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
         """The answers in the order of the grid: (batch, tokens, channels)."""
+        self.applied()
         plan, self.plan, self._groups = self.plan, None, None
         return join_answers(answers, self._layout, plan)
 

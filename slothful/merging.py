@@ -1,14 +1,14 @@
-"""Token merging: the most similar tokens of a block become one, by tomesd's own matching."""
+"""Token merging: the most similar tokens of a block become one, by the matching of tomesd."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import torch
 
 from slothful.groups import groups_of
-from slothful.settings import Settings, SettingsError, merge_limit
+from slothful.settings import Settings, merge_limit
+from slothful.token_match import deal_tokens, pair_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,29 +81,49 @@ class TokenMatch:
         picture are not together (as in tomesd).
         """
         seed, odd = merging.seed, len(tokens) % 2 == 1
-        # drawn on the CPU, so that a picture does not depend on the device
-        generator = torch.Generator().manual_seed((seed or 0) + layer)
-        self._merge, unmerge = _matching()(
-            tokens,
-            w=merging.grid[1],
-            h=merging.grid[0],
-            sx=merging.stride[1],
-            sy=merging.stride[0],
-            r=merging.count,
-            no_rand=seed is None or odd,
-            generator=generator,
-        )
-        places = torch.arange(merging.left, device=tokens.device)[:, None]
-        self._joined = unmerge(places.expand(len(tokens), -1, -1))
+        # drawn on the CPU, so that an image does not depend on the device
+        generator = None
+        if seed is not None and not odd:
+            generator = torch.Generator().manual_seed(seed + layer)
+        self._sets = deal_tokens(merging.grid, merging.stride, generator, tokens.device)
+        with torch.no_grad():
+            self._pairs = pair_tokens(tokens, self._sets, merging.count)
+        self._joined = self._numbers_of_those_left(merging)[..., None]
         self._groups = None
-        if tokens.device.type == "cuda":  # where tomesd's own sums differ from time to time
+        if tokens.device.type == "cuda":  # where sums by atomic additions differ each time
             self._groups = groups_of(self._joined[..., 0], merging.left, tokens.dtype)
+
+    def _numbers_of_those_left(self, merging: Merging) -> torch.Tensor:
+        """Of each token, the number among those left of the one that it becomes a part of: first
+        the others that stay, then the destinations. (batch, tokens)
+        """
+        (destinations, others), (merged, into, staying) = self._sets, self._pairs
+        batch, stay = staying.shape
+        numbers = torch.empty(
+            batch, merging.grid[0] * merging.grid[1], dtype=torch.int64, device=into.device
+        )
+        places = torch.arange(merging.left, device=into.device).expand(batch, -1)
+        numbers[:, destinations] = places[:, stay:]
+        numbers.scatter_(1, others[staying], places[:, :stay])
+        return numbers.scatter_(1, others[merged], into + stay)
 
     def merge(self, tokens: torch.Tensor) -> torch.Tensor:
         """The means of those that are together: (batch, tokens, channels) ->
         (batch, tokens left, channels).
         """
-        return self._groups.means(tokens) if self._groups else self._merge(tokens)
+        return self._groups.means(tokens) if self._groups else self._combine(tokens, "mean")
+
+    def _combine(self, tokens: torch.Tensor, by: str) -> torch.Tensor:
+        """Those that stay, then each destination with what is merged into it, by mean or sum."""
+        (destinations, others), (merged, into, staying) = self._sets, self._pairs
+
+        def taken(places: torch.Tensor) -> torch.Tensor:
+            return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
+
+        into = into[..., None].expand(-1, -1, tokens.shape[-1])
+        kept = tokens.index_select(1, destinations)
+        joined = kept.scatter_reduce(1, into, taken(others[merged]), reduce=by)
+        return torch.cat([taken(others[staying]), joined], dim=1)
 
     def unmerge(self, merged: torch.Tensor) -> torch.Tensor:
         """To each token what those that it is merged with have: the inverse of `merge`."""
@@ -112,16 +132,4 @@ class TokenMatch:
     def log_sizes(self) -> torch.Tensor:
         """Logarithm of the number of tokens in each that is left: (batch, tokens left)."""
         ones = torch.ones_like(self._joined, dtype=torch.float32)
-        return self._merge(ones, mode="sum").squeeze(-1).log()
-
-
-@functools.cache
-def _matching():
-    """tomesd's matching; imported when first used, as the other methods do without."""
-    try:
-        from tomesd.merge import bipartite_soft_matching_random2d
-    except ImportError as error:
-        raise SettingsError(
-            "method Token Merging needs the package tomesd, which the webui installs"
-        ) from error
-    return bipartite_soft_matching_random2d
+        return self._combine(ones, "sum").squeeze(-1).log()

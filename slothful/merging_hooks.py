@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from slothful.layer_hooks import LayerHooks, PlanFor, SiteState
+from slothful.foreign import OwnHook
+from slothful.layer_hooks import LayerHooks
 from slothful.merging import TokenMatch
 
 
@@ -19,8 +20,8 @@ class MergingHooks(LayerHooks):
     Nothing is merged in the whole block where its self-attention has to be left alone.
     """
 
-    def __init__(self, layer: nn.Module, index: int, plan_for: PlanFor, state: SiteState):
-        super().__init__(layer, index, plan_for, state)
+    def __init__(self, *args: Any):
+        super().__init__(*args)
         self._input: torch.Tensor | None = None
         self._match: TokenMatch | None = None
 
@@ -28,14 +29,14 @@ class MergingHooks(LayerHooks):
         """Put the hooks on the block and on its parts."""
         layer = self.layer
         handles = [
-            layer.register_forward_pre_hook(self._before_layer, with_kwargs=True),
+            layer.register_forward_pre_hook(OwnHook(self._before_layer), with_kwargs=True),
             *super().register(),
             *self.weighted.register(),
-            layer.register_forward_hook(self._after_layer),
+            layer.register_forward_hook(OwnHook(self._after_layer)),
         ]
         for part, module in (("cross", layer.attn2), ("mlp", layer.ff)):
-            before = functools.partial(self._before_part, part)
-            after = functools.partial(self._after_part, part)
+            before = OwnHook(functools.partial(self._before_part, part))
+            after = OwnHook(functools.partial(self._after_part, part))
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after))
         return handles
@@ -54,6 +55,8 @@ class MergingHooks(LayerHooks):
     def end(self, answers: torch.Tensor) -> torch.Tensor:
         """Every token's answer, merged ones sharing theirs: (batch, tokens, channels)."""
         merging = self.plan.merging
+        if merging.attention:
+            self.applied()
         spread = merging.attention and not merging.keys_only
         return self._match.unmerge(answers) if spread else answers
 
@@ -76,4 +79,5 @@ class MergingHooks(LayerHooks):
         """Spread its answers again."""
         if self._match is None or not getattr(self.plan.merging, part):
             return None
+        self.applied()
         return self._match.unmerge(output)

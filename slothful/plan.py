@@ -146,7 +146,9 @@ def plan_site(
     tiling = _site_tiling(settings, moment, site, grid)
     if tiling is None:
         reduction = _reduce(settings, moment, site, grid, strength) if strength > 1 else None
-        return SitePlan(grid, strength, reduction) if reduction else None
+        # where each token is a cell of its own, nothing is reduced
+        joins = reduction is not None and len(reduction) < grid[0] * grid[1]
+        return SitePlan(grid, strength, reduction) if joins else None
     halo = tiling.with_halo(settings.tile_halo) if settings.tile_halo else None
     window = (halo or tiling).window
     local = _reduce(settings, moment, site, window, strength) if strength > 1 else None

@@ -108,7 +108,8 @@ def blocks_with_levels(unet: nn.Module) -> Iterator[tuple[str, int, nn.Module]]:
     for index, block in enumerate(unet.input_blocks):
         level *= 2 if _contains(block, "Downsample") else 1
         yield f"IN{index:02d}", level, block
-    yield "M00", level, unet.middle_block
+    if unet.middle_block is not None:  # some small models have none
+        yield "M00", level, unet.middle_block
     for index, block in enumerate(unet.output_blocks):
         yield f"OUT{index:02d}", level, block
         level //= 2 if _contains(block, "Upsample") else 1

@@ -9,6 +9,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
+from slothful.foreign import OwnHook
 from slothful.layout import join_answers, plan_layout, split_queries
 from slothful.plan import SitePlan
 from slothful.settings import Settings
@@ -83,10 +84,10 @@ class _TiledBlock:
     def register(self) -> list[torch.utils.hooks.RemovableHandle]:
         """Put the hooks on; the handles remove them."""
         return [
-            self._block.register_forward_pre_hook(self._begin),
-            self._block.norm.register_forward_pre_hook(self._before_norm),
-            self._block.norm.register_forward_hook(self._after_norm),
-            self._block.register_forward_hook(self._end),
+            self._block.register_forward_pre_hook(OwnHook(self._begin)),
+            self._block.norm.register_forward_pre_hook(OwnHook(self._before_norm)),
+            self._block.norm.register_forward_hook(OwnHook(self._after_norm)),
+            self._block.register_forward_hook(OwnHook(self._end)),
         ]
 
     def _begin(self, block: nn.Module, args: tuple) -> tuple | None:

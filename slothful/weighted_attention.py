@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from slothful.foreign import OwnHook
+
 SCORES = 2**27
 """At most so many are computed at a time where torch has no kernel for attention with a bias, as
 in version 2.0, on AMD's GPUs or on MPS: it holds them all."""
@@ -38,11 +40,14 @@ class WeightedAttention:
         """Put the hooks on, after all that change what is projected; the handles remove them."""
         attention = self.attention
         handles = [
-            getattr(attention, name).register_forward_hook(functools.partial(self._keep, name))
+            getattr(attention, name).register_forward_hook(
+                OwnHook(functools.partial(self._keep, name))
+            )
             for name in ("to_q", "to_k", "to_v")
         ]
         # its first layer, because the webui's optimizations call the layers one by one
-        handles.append(attention.to_out[0].register_forward_pre_hook(self._before_output))
+        before = OwnHook(self._before_output)
+        handles.append(attention.to_out[0].register_forward_pre_hook(before))
         return handles
 
     def _keep(
