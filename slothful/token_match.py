@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from slothful.devices import sent
+
 AT_ONCE = 2**16
 """Likenesses that are computed at once in any case: smaller products are rounded differently."""
 
@@ -37,7 +39,7 @@ def deal_tokens(
     keys = torch.zeros(1, height * width, 1, dtype=torch.int64)
     keys[0, (y * width + x).flatten()] = -1
     # sorted as tomesd does, as its order of equal keys decides between tokens that are as alike
-    places = keys.to(device).argsort(dim=1)[0, :, 0]
+    places = sent(keys, device).argsort(dim=1)[0, :, 0]
     return Sets(places[: down * across], places[down * across :])
 
 

@@ -115,3 +115,35 @@ def test_where_it_would_cost_more_than_it_saves_a_block_is_left_alone():
         for s in (everywhere, settings)
     ]
     assert shares[0] < shares[1] < 1
+
+
+class OwnLinear(torch.nn.Module):
+    """A host's own linear layer; its weight is packed, as quantised ones are."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.weight = torch.nn.Parameter(torch.zeros(7))
+
+
+class OwnConvolution(torch.nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.in_channels, self.out_channels = layer.in_channels, layer.out_channels
+        self.kernel_size, self.weight = layer.kernel_size, torch.nn.Parameter(torch.zeros(7))
+
+
+@pytest.mark.parametrize("layout", ["sd1", "sd2", "sdxl"])
+def test_layers_of_a_hosts_own_classes_cost_the_same(layout):
+    unet = make_unet(layout)
+    expected = slothful.shape_of(unet)
+    for parent in list(unet.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, torch.nn.Linear):
+                setattr(parent, name, OwnLinear(child))
+            elif isinstance(child, torch.nn.Conv2d):
+                setattr(parent, name, OwnConvolution(child))
+    shape = slothful.shape_of(unet)
+    assert (shape.per_position, shape.fixed) == (expected.per_position, expected.fixed)
+    numbers = [(s.channels, s.inner, s.cross, s.mlp) for s in shape.sites]
+    assert numbers == [(s.channels, s.inner, s.cross, s.mlp) for s in expected.sites]

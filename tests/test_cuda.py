@@ -50,7 +50,7 @@ def test_a_gpu_computes_what_a_cpu_does_and_the_same_every_time(unets, method, m
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-3, atol=1e-4)
 
 
-# Token Merging draws its random destinations on the CPU, and tomesd waits for them
+# Token Merging draws its random destinations on the CPU, anew at each step
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "Token Merging"])
 def test_a_new_step_waits_for_the_gpu_once(unets, method):
     _, unet = unets

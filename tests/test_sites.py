@@ -2,7 +2,7 @@
 
 import pytest
 
-from slothful import FAMILY_SITES, UnsupportedModelError, find_sites
+from slothful import FAMILY_SITES, UnsupportedModelError, find_sites, shape_of
 from tests.unets import make_unet
 
 SD1 = {
@@ -39,3 +39,16 @@ def test_blocks_whose_self_attention_is_disabled_are_no_sites():
             module.disable_self_attn = True
     with pytest.raises(UnsupportedModelError, match="UNetModel has no self-attention"):
         find_sites(unet)
+
+
+@pytest.mark.parametrize("layout", ["sd1", "sdxl"])
+def test_a_unet_may_have_no_middle_block(layout):
+    """Small distilled models have none."""
+    unet = make_unet(layout)
+    expected = [(s.name, s.level, s.depth) for s in find_sites(unet) if s.name != "M00"]
+    cost = shape_of(unet)
+    unet.middle_block = None
+    assert [(s.name, s.level, s.depth) for s in find_sites(unet)] == expected
+    without = shape_of(unet)
+    assert len(without.sites) == len(cost.sites) - 1
+    assert sum(o for _, o in without.per_position) < sum(o for _, o in cost.per_position)
