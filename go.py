@@ -1,10 +1,11 @@
 """Sets up what is needed and runs it, on a machine that has nothing but Python 3.10 or newer.
 
-    python go.py demo    writes a grid of pictures with every method, and a table of their times
-    python go.py page    opens a page in the browser to generate pictures on
-    python go.py test    checks the style and runs all tests (further arguments go to pytest)
-    python go.py speed   times every method and its peers on full-size U-Nets
-    python go.py effects measures what every parameter does to pictures
+    python go.py demo     writes a grid of images with every method, prints a table of their times
+    python go.py page     opens a page in the browser to generate images on
+    python go.py test     checks the style and runs the tests; with --slow also those that take long
+                          (further arguments go to pytest)
+    python go.py speed    times every method and its peers on full-size U-Nets
+    python go.py effects  measures what every parameter does to images
 
 Inside a virtual environment packages are installed there; otherwise into .venv beside this file.
 """
@@ -13,9 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import os
 import subprocess
 import sys
+import tempfile
+import time
 import venv
 from pathlib import Path
 
@@ -38,10 +42,20 @@ MODULES = {
     "effects": ["benchmarks.effects"],
 }
 """What the commands run, further arguments after it."""
+STYLE = [
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+]
+"""The modules that check the style, with their arguments; `test` runs them first."""
+WORKERS = 2
+"""Processes that share the tests; each loads torch and, for the page, a browser."""
 
 
 def main() -> int:
     """Run one command; its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # folders may have letters that a console lacks
+            stream.reconfigure(errors="replace")
     command, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if command not in EXTRA:
         print(__doc__)
@@ -51,12 +65,12 @@ def main() -> int:
         return 2
     if sys.prefix == sys.base_prefix:
         return _again_in_environment(ROOT / ".venv")
-    _set_up(["host.txt", *EXTRA[command]])
+    if not _set_up(["host.txt", *EXTRA[command]]):
+        return 1
     os.chdir(ROOT)
     if command in MODULES:
-        return _run("-m", *MODULES[command], *arguments)
-    style = [_run("-m", "ruff", "check", "."), _run("-m", "ruff", "format", "--check", ".")]
-    return _run("-m", "pytest", *arguments) or max(style)
+        return _run(*MODULES[command], *arguments)
+    return _test(arguments)
 
 
 def _again_in_environment(folder: Path) -> int:
@@ -68,27 +82,60 @@ def _again_in_environment(folder: Path) -> int:
     return subprocess.run([python, __file__, *sys.argv[1:]], check=False).returncode
 
 
-def _set_up(files: list[str]) -> None:
-    """Install the requirements, unless this environment has had just these before."""
+def _test(arguments: list[str]) -> int:
+    """The checks of style, and the tests, whatever the former say."""
+    style = [_run(*check) for check in STYLE]
+    _run("tests.chromium")  # tells what it does; where there is none, the tests say so as well
+    arguments = [part for one in arguments for part in (("-m", "") if one == "--slow" else (one,))]
+    if (os.cpu_count() or 1) >= WORKERS and not os.environ.get("WEBUI_DIR"):  # one webui is enough
+        arguments = ["-n", str(WORKERS), "--dist", "worksteal", *arguments]
+    return _run("pytest", *arguments) or max(style)
+
+
+def _set_up(files: list[str]) -> bool:
+    """Install the requirements, unless this environment has had just these before; whether it
+    worked.
+    """
     texts = [(REQUIREMENTS / name).read_bytes() for name in [*files, "host-alone.txt"]]
     wanted = hashlib.sha256(b"".join(texts)).hexdigest()
     stamp = Path(sys.prefix) / f".slothful-{'-'.join(files)}"
     if stamp.exists() and stamp.read_text() == wanted:
-        return
+        return True
+    listed = [part for name in files for part in ("-r", str(REQUIREMENTS / name))]
+    alone = ["--no-deps", "-r", str(REQUIREMENTS / "host-alone.txt")]
+    steps = {"packages": listed, "packages without their dependencies": alone}
     if importlib.util.find_spec("torch") is None:
-        _install(TORCH)
-    _install(*(part for name in files for part in ("-r", str(REQUIREMENTS / name))))
-    _install("--no-deps", "-r", str(REQUIREMENTS / "host-alone.txt"))
+        steps = {f"{TORCH}, the largest part": [TORCH], **steps}
+    for number, (what, packages) in enumerate(steps.items(), 1):
+        if not _install(f"setting up, {number} of {len(steps)}: {what}", packages):
+            return False
     stamp.write_text(wanted)
+    return True
 
 
-def _install(*what: str) -> None:
-    print("installing", *what, flush=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *what], check=True)
+def _install(text: str, packages: list[str]) -> bool:
+    """Let pip install, quietly: what it says is only shown when it fails."""
+    begin = time.monotonic()
+    show = lambda end: print(f"\r{text} ({time.monotonic() - begin:.0f} s)", end=end, flush=True)  # noqa: E731
+    with tempfile.TemporaryFile() as said:
+        pip = subprocess.Popen(
+            [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", *packages],
+            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        while pip.poll() is None:
+            if sys.stdout.isatty():
+                show("")
+            time.sleep(0.2)
+        show("\n")
+        if pip.returncode:
+            said.seek(0)
+            print(said.read().decode(errors="replace"), "\nerror: pip could not install this")
+        return pip.returncode == 0
 
 
-def _run(*arguments: str) -> int:
-    return subprocess.run([sys.executable, *arguments], check=False).returncode
+def _run(*module: str) -> int:
+    """Run a module with arguments in this environment; its exit status."""
+    return subprocess.run([sys.executable, "-m", *module], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 python -m standalone page
 python -m standalone grid
 python -m standalone txt2img --prompt "a red circle on a blue background" --enable
-python -m standalone img2img --image picture.png --prompt "a green square" --enable
+python -m standalone img2img --image image.png --prompt "a green square" --enable
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
-        ("txt2img", "pictures from a prompt"),
-        ("img2img", "pictures from a picture and a prompt"),
-        ("grid", "one picture without the extension and one with each method, and their times"),
+        ("txt2img", "images from a prompt"),
+        ("img2img", "images from an image and a prompt"),
+        ("grid", "one image without the extension and one with each method, and their times"),
     ):
         command = commands.add_parser(name, help=text)
         _add_generation(command, name)
@@ -61,7 +61,7 @@ def _add_page(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
     add("--port", type=int, default=7865, help="1024 to 65535, or 0 for any that is free")
-    add("--out", type=Path, default=Path("outputs"), help="folder for the pictures")
+    add("--out", type=Path, default=Path("outputs"), help="folder for the images")
     add("--language", default="", help="a file in localizations/, for instance ja_JP")
     add("--no-browser", action="store_true", help="do not open a browser")
 
@@ -72,21 +72,21 @@ def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
     add("--negative-prompt", default="", type=true_text)
     add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
     add("--seed", type=int, default=7)
-    add("--size", default="256x256", help="WIDTHxHEIGHT, pixels")
-    add("--steps", type=int, default=20)
+    # the grid is made of many images; it is large enough for tiles, and quick all the same
+    size, steps = ("320x320", 12) if name == "grid" else ("256x256", 20)
+    add("--size", default=size, help="WIDTHxHEIGHT, pixels")
+    add("--steps", type=int, default=steps)
     add("--cfg-scale", type=float, default=5.0)
     add("--sampler", default="Euler", help=", ".join(SAMPLERS))
     add("--batch-size", type=int, default=1)
     add("--batch-count", type=int, default=1)
-    add("--out", type=Path, default=Path("outputs"), help="folder for the pictures")
+    add("--out", type=Path, default=Path("outputs"), help="folder for the images")
     if name == "img2img":
         add("--image", type=Path, required=True)
         add("--denoising-strength", type=float, default=0.7)
     else:
-        # the small model knows 256x256; the grid's second pass is large enough for tiles
-        hires, strength = (1.5, 0.5) if name == "grid" else (1.0, 0.7)
-        add("--hires", type=float, default=hires, help="scale of a second, larger pass")
-        add("--denoising-strength", type=float, default=strength, help="of the hires pass")
+        add("--hires", type=float, default=1.0, help="scale of a second, larger pass")
+        add("--denoising-strength", type=float, default=0.7, help="of the hires pass")
 
 
 def _add_settings(command: argparse.ArgumentParser, name: str) -> None:
@@ -148,7 +148,7 @@ def _read_image(path: Path) -> Image.Image:
         image = Image.open(path)
         image.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"image: {path}: not a readable picture") from error
+        raise InputError(f"image: {path}: not a readable image") from error
     return image
 
 

@@ -1,15 +1,17 @@
-"""The picture grid: off and each method, on the same seed, with the time in the U-Net."""
+"""The grid of images: off and each method, on the same seed, with the time in the U-Net."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import statistics
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
+from tqdm import tqdm
 
 from slothful.methods import METHODS
 from standalone.checkpoint import load
@@ -19,6 +21,8 @@ from standalone.runner import ScriptRunner
 OFF = "off"
 REPEATS = 2
 PER_ROW = 4
+WIDTH = 2 + max(map(len, METHODS))
+"""Of the column of names, in letters."""
 
 
 def draw_grid(
@@ -27,39 +31,79 @@ def draw_grid(
     make_request: Callable[..., Processing],
     save_png: Callable[[Image.Image, str, Path], Path],
 ) -> None:
-    """Write grid.png and one picture a method into `args.out`, and print a table.
+    """Write an image for each method into `args.out` as soon as it is there, and at last all of
+    them as grid.png; print a table of their times.
 
-    The runs are interleaved and repeated, so that a busy machine slows all of them alike; the
+    The runs are interleaved and repeated, so that a busy machine slows all of them equally; the
     times are medians of each method's runs.
     """
+    make_request(args, object())  # what is wrong with it is told before anything is loaded
     model = load(args.model)
     rows = {OFF: {"enabled": False}}
     rows |= {method: {"method": method, **settings} for method in METHODS}
     results: dict[str, Processed] = {}
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     _warm_up(args, model, make_request)
-    for _ in range(REPEATS):
-        for name, values in rows.items():
-            results[name] = process_images(make_request(args, model), ScriptRunner([values]))
-            seconds[name].append(results[name].unet_seconds)
-    for name, result in results.items():
-        save_png(result.images[0], result.infotexts[0], args.out / f"grid-{name}.png")
+    with _Progress(REPEATS * len(rows) * (2 if args.hires != 1 else 1)) as progress:
+        for name, values in REPEATS * list(rows.items()):
+            request = make_request(args, model)
+            request.progress = progress.of_run(name)
+            result = process_images(request, ScriptRunner([values]))
+            seconds[name].append(result.unet_seconds)
+            if name not in results:
+                path = args.out / f"grid-{name}.png"
+                progress.say(save_png(result.images[0], result.infotexts[0], path))
+            results[name] = result
     pictures = {name: result.images[0] for name, result in results.items()}
     path = save_png(lay_out(pictures, PER_ROW), results[OFF].infotexts[0], args.out / "grid.png")
-    print(_table({name: statistics.median(times) for name, times in seconds.items()}))
+    print("\n" + _table({name: statistics.median(times) for name, times in seconds.items()}))
+    for name, result in results.items():
+        print(*(f"{name}: {comment}" for comment in result.comments), sep="\n", end="")
     print(f"\n{path}")
 
 
 def _warm_up(args: argparse.Namespace, model: Any, make_request: Callable[..., Processing]) -> None:
     request = make_request(args, model)
-    request.steps = 1
+    request.steps, request.progress = 1, None
     process_images(request, ScriptRunner())
 
 
+class _Progress:
+    """One bar for all passes of all runs, on standard error."""
+
+    def __init__(self, passes: int):
+        self._passes = passes
+        # a file or a pipe gets a line now and then
+        self._bar = tqdm(
+            total=100, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+            mininterval=0.2 if sys.stderr.isatty() else 5,
+        )  # fmt: skip
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def of_run(self, name: str) -> Callable[[str, int, int], None]:
+        """The callback of a request that makes the image of this name."""
+
+        def step(_: str, step: int, steps: int) -> None:
+            self._bar.set_description_str(f"{name:<{WIDTH}}", refresh=False)
+            self._bar.update(100 / self._passes / steps)
+
+        return step
+
+    def say(self, line: object) -> None:
+        """Print a line, above the bar where both are on one screen."""
+        with self._bar.external_write_mode():
+            print(line, flush=True)
+
+
 def _table(seconds: dict[str, float]) -> str:
-    lines = [f"{'method':<26}{'U-Net time':>12}{'against off':>14}"]
+    lines = [f"{'method':<{WIDTH}}{'U-Net time':>12}{'speed-up':>12}"]
     for name, time in seconds.items():
-        lines.append(f"{name:<26}{time:>10.2f} s{seconds[OFF] / time:>12.2f} x")
+        lines.append(f"{name:<{WIDTH}}{time:>10.2f} s{seconds[OFF] / time:>10.2f} x")
     return "\n".join(lines)
 
 

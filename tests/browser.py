@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import urllib.request
 from collections.abc import Iterator
 
@@ -13,15 +12,16 @@ import pytest
 from PIL import Image
 
 from slothful_webui.controls import CONTROLS
+from tests import chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = chromium.find()
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 QUIET = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-TIMEOUT = 20_000
-"""Milliseconds that the page may take for anything."""
+TIMEOUT = 300_000
+"""Milliseconds after which a page is taken for stuck; far more than it needs on a busy machine."""
 
 
 class HostPage:
@@ -159,11 +159,15 @@ class HostPage:
 
     def drag_slider(self, name: str, start: float, end: float, moves: int = 20) -> None:
         """Drag a slider from a part of its length in [0, 1] to another."""
+        (x, y), (to_x, _) = (self.slider_point(name, part) for part in (start, end))
+        self.drag(x, y, to_x, moves)
+
+    def slider_point(self, name: str, part: float) -> tuple[float, float]:
+        """Where a slider's knob is, in the window's pixels, at a part of its length in [0, 1]."""
         slider = self.control(name).locator("input[type=range]")
         slider.scroll_into_view_if_needed()
         box = slider.bounding_box()
-        at = lambda part: box["x"] + 8 + (box["width"] - 16) * part  # noqa: E731
-        self.drag(at(start), box["y"] + box["height"] / 2, at(end), moves)
+        return box["x"] + 8 + (box["width"] - 16) * part, box["y"] + box["height"] / 2
 
     def reads(self, selector: str) -> str:
         """The text of an element, with what stands in its text boxes."""

@@ -1,13 +1,18 @@
 """What the tests share: small U-Nets with random weights of each layout, the hosts, their pages."""
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+# One thread, here and in what the tests start: how work is shared out between threads changes the
+# last bits, and on a busy machine all of them wait for the one that has no core.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -15,14 +20,21 @@ from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, load
 from standalone.model.install_into_webui import install
 from standalone.runner import load_script_class
+from tests import chromium
 from tests.browser import opened
 from tests.unets import make_unet
 from tests.webui import NEEDS_WEBUI, Webui
 from tests.webui_models import install_extra_networks, install_families
 
-# how long an example takes says nothing about what it shows
-settings.register_profile("untimed", deadline=None)
+# how long an example takes, or to think of one, says nothing about what it shows
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A line that nobody overlooks where the page could not be tested."""
+    if chromium.find() is None:
+        terminalreporter.section(chromium.MISSING, sep="!", red=True, bold=True)
 
 
 @pytest.fixture(scope="session")

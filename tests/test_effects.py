@@ -192,7 +192,7 @@ def test_an_interrupted_study_keeps_what_is_finished(tmp_path):
     while study.poll() is None and not (table.exists() and table.read_text().count("\n") > 2):
         time.sleep(0.2)
     study.send_signal(signal.SIGINT)
-    told = study.communicate(timeout=60)[1]
+    told = study.communicate(timeout=900)[1]
     assert study.returncode == 130, told
     assert f"stopped; what is finished is kept in {tmp_path}" in told
     kept = read_rows(table)

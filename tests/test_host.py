@@ -130,7 +130,7 @@ def test_the_grid_shows_every_method_with_its_time(tmp_path, capsys):
     for name in ("off", *METHODS):
         assert name in table
         assert (tmp_path / f"grid-{name}.png").is_file()
-    assert Image.open(tmp_path / "grid.png").size == (4 * 192, 2 * (192 + 24))  # after hires
+    assert Image.open(tmp_path / "grid.png").size == (4 * 128, 2 * (128 + 24))
 
 
 @pytest.mark.parametrize(

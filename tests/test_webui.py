@@ -96,7 +96,7 @@ def test_interrupted(webui):
     while webui.get("/sdapi/v1/progress")["state"]["sampling_step"] < 1 and job.is_alive():
         time.sleep(0.2)
     webui.post("/sdapi/v1/interrupt", {})
-    job.join(timeout=120)
+    job.join(timeout=900)
     assert len(answers) == 1
     assert webui.hooks() == 0
 

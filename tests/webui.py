@@ -76,7 +76,7 @@ class Webui:
     def wait_for_start(self, times: int = 1) -> None:
         """Wait until it has started, or has reloaded its page so many times less one."""
         # by its log: a request before the webui has added its middleware breaks its start
-        for _ in range(180):
+        for _ in range(900):
             if self.log.read_text().count("Startup time:") >= times:
                 return
             if self._process.poll() is not None:
@@ -88,11 +88,11 @@ class Webui:
     def stop(self) -> None:
         """End the process."""
         self._process.terminate()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=300)
 
     def get(self, path: str):
         """The JSON that a GET answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=900) as answer:
             return json.load(answer)
 
     def post(self, path: str, body: dict) -> tuple[int, dict]:

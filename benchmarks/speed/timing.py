@@ -148,9 +148,14 @@ def at_one_pace(found: Mapping[str, Sequence[Parts]]) -> dict[str, tuple[Parts, 
 
 
 def part_by_part(
-    unets: Mapping[str, nn.Module], inputs: Inputs, order: random.Random
+    unets: Mapping[str, nn.Module],
+    inputs: Inputs,
+    order: random.Random,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[tuple[str, Parts]]:
-    """One call of each, in step; for work that is done when the host goes on."""
+    """One call of each, in step; for work that is done when the host goes on. `clock` tells the
+    time (s).
+    """
     here = getcurrent()
 
     def run(own: nn.Module) -> None:
@@ -161,9 +166,9 @@ def part_by_part(
     parts: dict[str, list[float]] = {name: [] for name in unets}
     while runs:
         for name in order.sample(list(runs), len(runs)):
-            begin = time.perf_counter()
+            begin = clock()
             runs[name].switch(unets[name])  # to the next bound; what it is given counts once
-            parts[name].append(time.perf_counter() - begin)
+            parts[name].append(clock() - begin)
             if runs[name].dead:
                 del runs[name]
                 yield name, tuple(parts[name])
