@@ -284,8 +284,7 @@ def test_the_host_ends_though_a_page_was_left_while_a_picture_was_made(tmp_path)
     server = Server(make_app({"small": lambda: load(SMALL)}, tmp_path))
     server.__enter__()
     with opened(server.port) as page:
-        page.set_size(512, 512)
-        page.page.locator("#txt2img_steps input[type=number]").fill("150")  # takes minutes
+        page.page.locator("#txt2img_steps input[type=number]").fill("150")
         page.page.locator("#txt2img_generate").click()
         page.wait_until(page.page.locator("#txt2img_interrupt").is_visible)
         page.wait_until(page.page.locator("#txt2img_progress progress").is_visible)
