@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from modules import paths, script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
-from slothful import SettingsError, UnsupportedModelError, find_sites
-from slothful_webui import axes, comparison, engine, infotext, options, page, routes, vae_scope
+from slothful import UnsupportedModelError, find_sites
+from slothful_webui import (
+    axes,
+    comparison,
+    engine,
+    infotext,
+    options,
+    page,
+    routes,
+    sampling,
+    vae_scope,
+)
 from slothful_webui.arguments import read_arguments, wants_comparison
 from slothful_webui.presets import SHIPPED, PresetFolders
-from slothful_webui.scope import TITLE, SamplingScope, wrap_sample
+from slothful_webui.sampling import TITLE, refusing
+from slothful_webui.scope import SamplingScope
 
 
 class SlothfulAttentionScript(scripts.Script):
@@ -33,60 +43,53 @@ class SlothfulAttentionScript(scripts.Script):
         return [enabled, *controls, compare]
 
     def before_process(self, p, *args):
-        if _compares(args):
-            comparison.double_batches(p)
+        for part in (sampling, comparison, vae_scope):
+            part.begin_request(p)
 
+    @refusing
     def process(self, p, *args):
-        settings = None
-        if _compares(args):
-            comparison.pair_batches(p)
-        else:
-            with contextlib.suppress(SettingsError):  # told in process_batch
-                settings = read_arguments(args, axes.overrides_of(p))
-        # before p.init, which encodes the picture of img2img, in a comparison for both
+        options.follow_console_setting(shared.opts)
+        compares = wants_comparison(args) and comparison.begin(p, shared.opts)
+        # before p.init, which encodes the image of img2img, in a comparison for both
+        settings = None if compares else _settings(p, args)
         vae_scope.open_vae(p, settings, engine.running_vae)
 
+    @refusing
+    def before_process_batch(self, p, *args, batch_number=0, **kwargs):
+        if batch_number == 0:
+            comparison.begin_batches(p)
+
+    @refusing
     def process_batch(self, p, *args, batch_number=0, **kwargs):
-        options.follow_console_setting(shared.opts)
         # the cells of a plot share this dict, so what another cell wrote is taken out
         p.extra_generation_params.pop(infotext.KEY, None)
-        overrides = axes.overrides_of(p)
-        try:
-            if wants_comparison(args):
-                overrides = {**overrides, "enabled": comparison.has_effect(batch_number)}
-            settings = read_arguments(args, overrides)
-        except SettingsError as error:
-            wrap_sample(p, lambda error=error: _refusal(error))
-            return
-        if settings is None:
-            return
-        p.extra_generation_params[infotext.KEY] = infotext.write_infotext(settings)
-        # again: another request may have run inside this one and closed it
-        vae_scope.open_vae(p, settings, engine.running_vae)
-        wrap_sample(p, SamplingScope(p, settings, engine.running_unet, engine.running_vae).opened)
+        comparison.begin_batch(p, batch_number)
+        settings = _settings(p, args)
+        if settings is not None:
+            SamplingScope(p, settings, engine.running_unet, engine.running_vae).begin()
 
+    @refusing
     def before_hr(self, p, *args):
-        SamplingScope.before_hires()
+        SamplingScope.before_sampling()
 
+    @refusing
+    def process_before_every_sampling(self, p, *args, **kwargs):
+        SamplingScope.before_sampling()
+
+    @refusing
     def postprocess_batch(self, p, *args, **kwargs):
-        vae_scope.close_vae()
+        SamplingScope.end(p)
 
 
-def _compares(args):
-    """Whether the request is a comparison; what is wrong with it `process_batch` will say."""
-    try:
-        return wants_comparison(args)
-    except SettingsError:
-        return False
-
-
-@contextlib.contextmanager
-def _refusal(error):
-    """Fail from inside `p.sample`, where the page and the API's caller get to see it; an exception
-    from a callback is swallowed by the webui, and the picture would silently lack the effect.
-    """
-    raise RuntimeError(f"{TITLE}: {error}") from error
-    yield
+def _settings(p, args):
+    """The settings for the present batch, None where it is made without the effect."""
+    with_effect = comparison.with_effect(p)
+    if with_effect is False:
+        return None
+    overrides = axes.overrides_of(p)
+    if with_effect and wants_comparison(args):
+        overrides = {**overrides, "enabled": True}
+    return read_arguments(args, overrides)
 
 
 def _site_names():

@@ -16,7 +16,7 @@ VALUES = "another extension gave it values of its own"
 MASK = "it was called with a mask"
 FRAMES = "it was called with tokens of other frames"
 TENSOR = "it was called with a tensor besides its tokens"
-MERGED = "something else merges its tokens, as the webui's own token merging"
+MERGED = "its tokens are already merged, e.g. by the webui's token merging"
 
 YieldsTo = Callable[[nn.Module, "tuple[int, int]"], "str | None"]
 """Asked with an attn1 and the (height, width) of its tokens for a reason to leave it alone."""

@@ -36,6 +36,7 @@ class VaeTiles:
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self.vae: nn.Module | None = None
         self.notes: dict[str, str] = {}
+        self.applied = False  # whether anything has been split so far
 
     def follow(self, vae: nn.Module | None) -> None:
         """Move to another VAE of ldm or sgm, or to none; no-op on the present one."""
@@ -59,6 +60,7 @@ class VaeTiles:
             self.notes[name] = reason
             return None
         tiling = plan_divisor_tiling(*grid, self._tile_size)
+        self.applied |= tiling is not None
         return None if tiling is None else SitePlan(grid, 0.0, tiling=tiling)
 
 

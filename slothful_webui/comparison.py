@@ -1,39 +1,159 @@
 """Comparison: every batch twice with the same seeds, first without the effect and then with it.
 
-The webui runs it as any request with twice as many batches, so both pictures are saved, have their
-own infotext and come to the gallery.
+The webui runs it as any request with twice as many batches, so both images are saved, have their
+own infotext and come to the gallery. Only a request of the page or of the API itself is compared,
+and only where nobody else has changed how many images it makes; any other runs as it would without
+a comparison, and a line says why.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
-_DOUBLED = "slothful_doubled"
+from slothful_webui.language import Part, report
+
+SCRIPT = "not compared: the script {name} is selected, which makes its images itself"
+SAME_NAME = "not compared: both images would be saved under the same name"
+CHANGED = "not compared: another extension changed the number of images"
+UNEQUAL = (
+    "another extension gave the two images of a comparison different prompts or seeds, so they "
+    "differ in more than the effect"
+)
+
+_COMPARISON = "slothful_comparison"
 _LISTS = (
     "all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds",
     "all_hr_prompts", "all_hr_negative_prompts",
 )  # fmt: skip
+_NUMBERED = ("[batch_number]", "[generation_number]", "[image_hash", "[full_image_hash")
+_DRAWN = ("prompts", "negative_prompts", "seeds", "subseeds")
 
 
-def double_batches(p: Any) -> None:
-    """`before_process`: ask for twice as many batches, once for each number of them."""
-    # some scripts run the same request again and again
-    if getattr(p, _DOUBLED, None) != p.n_iter:
-        p.n_iter *= 2
-        setattr(p, _DOUBLED, p.n_iter)
+class Comparison:
+    """What a request `p` keeps while it is compared.
+
+    `count` is the number of its batches without a comparison, `with_effect` whether the present
+    batch has the effect, None where it is not one of a pair.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+        self.with_effect: bool | None = None
+        self._paired = False
+        self._drawn: list[Any] = []
+
+    def pair(self, p: Any) -> None:
+        """Give batches 2k and 2k + 1 the prompts and seeds that batch k would have had."""
+        needed = self.count * p.batch_size
+        lists = {name: getattr(p, name, None) for name in _LISTS}
+        lists = {name: values for name, values in lists.items() if values}
+        changed = any(len(values) < needed for values in lists.values())
+        if changed or p.n_iter != 2 * self.count:
+            report(p, CHANGED)
+            return
+        self._paired = True
+        for name, values in lists.items():
+            starts = range(0, needed, p.batch_size)
+            batches = [list(values[start : start + p.batch_size]) for start in starts]
+            setattr(p, name, [value for batch in batches for value in 2 * batch])
+
+    def begin_batch(self, p: Any, number: int) -> None:
+        if not self._paired:
+            return
+        self.with_effect = number % 2 == 1
+        drawn = [list(getattr(p, name, None) or ()) for name in _DRAWN]
+        if self.with_effect and drawn != self._drawn:
+            report(p, UNEQUAL)
+        self._drawn = drawn
 
 
-def pair_batches(p: Any) -> None:
-    """`process`: give batches 2k and 2k + 1 the prompts and seeds that batch k would have had."""
-    size = p.batch_size
-    for name in _LISTS:
-        values = getattr(p, name, None)
-        if values:
-            batches = [values[start : start + size] for start in range(0, len(values), size)]
-            paired = [batch for batch in batches[: len(batches) // 2] for _ in range(2)]
-            setattr(p, name, [value for batch in paired for value in batch])
+def begin_request(p: Any) -> None:
+    """`before_process`: some scripts run the same request again and again."""
+    earlier = p.__dict__.pop(_COMPARISON, None)
+    if earlier is not None and p.n_iter == 2 * earlier.count:
+        p.n_iter = earlier.count
 
 
-def has_effect(batch_number: int) -> bool:
-    """Whether a batch of a comparison is one with the effect."""
-    return batch_number % 2 == 1
+def begin(p: Any, opts: Any) -> bool:
+    """`process`: ask for twice as many batches. False where the request cannot be compared.
+
+    `opts` are the webui's settings.
+    """
+    if any(_outer_requests(p)):
+        return False  # it is made for an image of the outer one
+    reason = _why_not(p, opts)
+    if reason is not None:
+        report(p, reason)
+        return False
+    setattr(p, _COMPARISON, Comparison(p.n_iter))
+    p.n_iter *= 2
+    return True
+
+
+def begin_batches(p: Any) -> None:
+    """`before_process_batch` of the first batch: by now every extension has changed what it will,
+    and the batches are cut from lists that hold the first one where it was.
+    """
+    comparison = p.__dict__.get(_COMPARISON)
+    if comparison is not None:
+        comparison.pair(p)
+
+
+def begin_batch(p: Any, number: int) -> None:
+    """`process_batch`"""
+    comparison = p.__dict__.get(_COMPARISON)
+    if comparison is not None:
+        comparison.begin_batch(p, number)
+
+
+def with_effect(p: Any) -> bool | None:
+    """Whether the present batch shall have the effect, None where no comparison says so.
+
+    A request inside another, such as a detailer's, is part of the outer one's image.
+    """
+    for request in (p, *_outer_requests(p)):
+        comparison = request.__dict__.get(_COMPARISON)
+        if comparison is not None:
+            return comparison.with_effect
+    return None
+
+
+def _why_not(p: Any, opts: Any) -> Part | str | None:
+    arguments = getattr(p, "script_args", None) or (0,)
+    if arguments[0]:
+        return SCRIPT, {"name": _script_title(p, arguments[0])}
+    return SAME_NAME if _share_a_file(opts) else None
+
+
+def _share_a_file(opts: Any) -> bool:
+    """Whether the second image of a pair would be saved over the first."""
+    pattern = getattr(opts, "samples_filename_pattern", "")
+    return (
+        getattr(opts, "samples_save", False)
+        and not getattr(opts, "save_images_add_number", True)
+        and getattr(opts, "save_images_replace_action", "Replace") == "Replace"
+        and not any(field in pattern for field in _NUMBERED)
+    )
+
+
+def _script_title(p: Any, number: int) -> str:
+    try:
+        return p.scripts.selectable_scripts[number - 1].title()
+    except (AttributeError, IndexError, TypeError):
+        return str(number)
+
+
+def _outer_requests(p: Any) -> Iterator[Any]:
+    """The requests inside which `p` runs, the innermost first.
+
+    Read off the stack, because no callback tells surely that a request has ended.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "process_images":
+            request = frame.f_locals.get("p")
+            if request is not None and request is not p:
+                yield request
+        frame = frame.f_back

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+HYPERTILE = "the webui's HyperTile is used there"
+
 LEAST_TILE = 128
 """HyperTile never makes smaller tiles, in pixels."""
 
@@ -25,7 +27,7 @@ def hypertile_acts(attention: Any, grid: tuple[int, int]) -> str | None:
     # it asks for larger tiles, in tokens, at deeper levels
     tile *= 2**parameters.depth if is_unet else 1
     splits = any(_most_tiles(length, tile) > 1 for length in grid)
-    return "the webui's HyperTile acts there" if splits else None
+    return HYPERTILE if splits else None
 
 
 def _most_tiles(length: int, least: int) -> int:

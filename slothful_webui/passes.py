@@ -125,12 +125,12 @@ def _stand_in(fields: Fields, model: Any, hires: bool, tail: bool) -> Any:
     from modules import sd_samplers
 
     sampler = sd_samplers.create_sampler(fields.sampler, model)
-    sampler.model_wrap_cfg.init_latent = True if tail else None
     return types.SimpleNamespace(
         sampler=sampler,
         steps=fields.steps,
         hr_second_pass_steps=fields.hr_steps,
         is_hr_pass=hires,
+        init_images=[True] if tail else None,
         denoising_strength=fields.denoising_strength,
         scheduler=fields.scheduler,
         hr_scheduler=fields.scheduler,

@@ -8,12 +8,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import slothful
+from slothful_webui import vae_scope
 from slothful_webui.hypertile import hypertile_acts
-from slothful_webui.infotext import write_infotext
+from slothful_webui.infotext import KEY, write_infotext
+from slothful_webui.language import report
+from slothful_webui.sampling import TITLE, refuse, unwrap_sample, wrap_sample
 from slothful_webui.timesteps import pass_clock
-from slothful_webui.vae_scope import close_vae, follow_vae
 
-TITLE = "Slothful Attention"
+_BATCH = "slothful_batch"
+"""The attribute of `p` that keeps the scope of its present batch."""
+
+NOT_PYTORCH = "the U-Net is not run by PyTorch (perhaps by TensorRT)"
+NOTHING = "nothing was applied: {reason}"
+VAE_ONLY = "applied to the VAE only: {reason}"
+NOT_EVERYWHERE = "not applied to every model of this image: {reason}"
+SKIPPED = "skipped {sites} ({reason})"
+PARTLY_SKIPPED = "skipped {sites} in some steps ({reason})"
+APPLIED = "applied in {sites}"
+NOWHERE = "not applied anywhere"
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +33,8 @@ logger = logging.getLogger(__name__)
 class SamplingScope:
     """Applies settings to whatever U-Net the webui samples with, while `p.sample` runs.
 
-    `current_unet` returns the U-Net in use now, None when there is none that Python runs,
-    `current_vae` the VAE.
+    One for each batch, from `begin` to `end`. `current_unet` returns the U-Net in use now, None
+    when there is none that Python runs, `current_vae` the VAE.
     """
 
     # Innermost last. The webui serialises generations, but one may be nested in another.
@@ -39,30 +51,33 @@ class SamplingScope:
         self._settings = settings
         self._current_unet = current_unet
         self._current_vae = current_vae
-        self._application: slothful.Application | None = None
-        self._reported: set[str] = set()
+        self._application = slothful.Application(settings, hypertile_acts)
+        self._obstacle: str | None = None
+        self._pass: str | None = None
+        self._timed = False
         self._logged: dict[str, slothful.SitePlan | None] = {}
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """Hooks are on the U-Net only in here."""
-        self._application = application = slothful.Application(self._settings, hypertile_acts)
-        self._begun = False
-        self._open.append(self)
-        logger.info("%s: %s", TITLE, write_infotext(self._settings))
-        try:
-            self._follow()
-            yield
-            follow_vae(self._current_vae)
-        except BaseException:
-            close_vae()
-            raise
-        finally:
-            self._log_plans()
-            self._open.remove(self)
-            application.release()
-            self._application = None
-            self._report_notes(application)
+    # -- what the script calls
+
+    def begin(self) -> None:
+        """`process_batch`: every `p.sample` of this batch will be in effect, and the infotext says
+        so until `end` knows better.
+        """
+        setattr(self._p, _BATCH, self)
+        if self._settings.vae_tiles or self._has_sites():
+            self._p.extra_generation_params[KEY] = write_infotext(self._settings)
+        # again: another request may have run inside this one and closed it
+        vae_scope.open_vae(self._p, self._settings, self._current_vae)
+        wrap_sample(self._p, self.opened)
+
+    @staticmethod
+    def end(p: Any) -> None:
+        """`postprocess_batch`: the images are decoded, their infotexts not yet written."""
+        unwrap_sample(p)
+        scope = p.__dict__.pop(_BATCH, None)
+        if scope is not None:
+            scope._tell()
+        vae_scope.close_vae()
 
     @classmethod
     def before_denoiser(cls, params: Any) -> None:
@@ -70,37 +85,72 @@ class SamplingScope:
         pass may have begun.
         """
         if cls._open:
-            cls._open[-1]._before_denoiser(params)
-
-    def _before_denoiser(self, params: Any) -> None:
-        self._log_plans()
-        self._follow()
-        if not self._begun:
-            self._begun = True
-            base = "img2img" if getattr(self._p, "init_images", None) else "base"
-            name = "hires" if getattr(self._p, "is_hr_pass", False) else base
-            clock = None
-            if self._settings.time_axis == "pass progress":
-                clock = pass_clock(self._p)
-            self._application.begin_pass(name, clock)
+            scope = cls._open[-1]
+            try:
+                scope._before_denoiser()
+            except Exception as error:
+                refuse(scope._p, error)
 
     @classmethod
-    def before_hires(cls) -> None:
-        """`before_hr`: the next call of the denoiser belongs to the hires pass."""
+    def before_sampling(cls) -> None:
+        """`before_hr`, `process_before_every_sampling`: a pass begins."""
         if cls._open:
-            cls._open[-1]._begun = False
+            cls._open[-1]._follow()
+            cls._open[-1]._begin_pass()
+
+    # -- what happens in `p.sample`
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hooks are on the U-Net only in here."""
+        self._open.append(self)
+        logger.info("%s: %s", TITLE, write_infotext(self._settings))
+        try:
+            self._follow()
+            self._begin_pass(timed=False)  # the sampler, and its schedule, may be made later
+            yield
+            vae_scope.follow_vae(self._current_vae)
+        except BaseException:
+            vae_scope.close_vae()
+            raise
+        finally:
+            self._log_plans()
+            self._open.remove(self)
+            self._application.release()
+
+    def _before_denoiser(self) -> None:
+        self._log_plans()
+        self._follow()
+        if not self._timed or self._pass != _present_pass(self._p)[0]:
+            self._begin_pass()
+
+    def _begin_pass(self, timed: bool = True) -> None:
+        """Tell the core of the request's present pass, of its schedule if it is `timed`."""
+        self._pass, size = _present_pass(self._p)
+        self._timed = timed and getattr(self._p, "sampler", None) is not None
+        by_progress = self._settings.time_axis == "pass progress"
+        clock = pass_clock(self._p) if self._timed and by_progress else None
+        self._application.begin_pass(self._pass, clock, size)
 
     def _follow(self) -> None:
-        follow_vae(self._current_vae)
+        vae_scope.follow_vae(self._current_vae)
         unet = self._current_unet()
         if unet is None:
             self._application.release()
-            self._report("nothing was applied: the U-Net does not run in PyTorch (TensorRT?)")
+            self._obstacle = NOT_PYTORCH
             return
         try:
             self._application.follow(unet)
         except slothful.UnsupportedModelError as error:
-            self._report(f"nothing was applied: {error}")
+            self._obstacle = str(error)
+
+    def _has_sites(self) -> bool:
+        try:
+            return bool(slothful.find_sites(self._current_unet()))
+        except slothful.UnsupportedModelError:
+            return False
+
+    # -- what is told
 
     def _log_plans(self) -> None:
         """What was done at each site in the latest call of the U-Net, if that is new."""
@@ -108,66 +158,54 @@ class SamplingScope:
         if plans == self._logged or not logger.isEnabledFor(logging.DEBUG):
             return
         self._logged = plans
-        lines = [f"  {site}: {plan or 'left alone'}" for site, plan in plans.items()]
+        lines = [f"  {site}: {plan or 'skipped'}" for site, plan in plans.items()]
         moment = self._application.moment
         logger.debug("%s at timestep %.0f:\n%s", TITLE, moment.timestep, "\n".join(lines))
 
-    def _report_notes(self, application: slothful.Application) -> None:
-        """Which blocks something else kept for itself, and where the settings acted still."""
-        reasons: dict[str, list[str]] = {}
-        for site, reason in application.notes.items():
-            reasons.setdefault(reason, []).append(site)
-        acts = [s for s, plan in application.plans.items() if plan and s not in application.notes]
-        for reason, sites in reasons.items():
-            self._report(
-                f"left {', '.join(sites)} alone: {reason}; "
-                + (f"acted in {', '.join(acts)}" if acts else "acted nowhere else")
-            )
-
-    def _report(self, text: str) -> None:
-        """Once on the page, under the picture, and once in the log."""
-        if text in self._reported:
+    def _tell(self) -> None:
+        """What the batch became, on the page and in the infotext, which claims nothing that was
+        not applied.
+        """
+        why = self._application.why_nothing()
+        if why is None:
+            self._tell_of_skipped_sites()
+            if self._obstacle is not None:
+                report(self._p, (NOT_EVERYWHERE, {"reason": self._obstacle}))
             return
-        self._reported.add(text)
-        logger.warning("%s: %s", TITLE, text)
-        if hasattr(self._p, "comment"):
-            self._p.comment(f"{TITLE}: {text}")
-
-
-class _WrappedSample:
-    """What stands in for `p.sample` for one batch, and then takes itself away.
-
-    Other extensions may have replaced `p.sample` before or may wrap this one: it calls what it
-    found, and once used it only passes through.
-    """
-
-    def __init__(self, p: Any, before: Callable[[], contextlib.AbstractContextManager]):
-        self._p = p
-        self._own = p.__dict__.get("sample")
-        self._original = p.sample
-        self._before: Callable | None = before
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        before, self._before = self._before, None
-        if before is None:
-            return self._original(*args, **kwargs)
-        self.remove()
-        with before():
-            return self._original(*args, **kwargs)
-
-    def remove(self) -> None:
-        """Put back what was there, unless somebody else has wrapped this in the meantime."""
-        if self._p.__dict__.get("sample") is not self:
-            return
-        if self._own is None:
-            del self._p.sample
+        tiled = vae_scope.was_tiled(self._p)
+        if not tiled:
+            self._p.extra_generation_params.pop(KEY, None)
+        if self._application.notes and self._obstacle is None:
+            self._tell_of_skipped_sites()
         else:
-            self._p.sample = self._own
+            reason = {"reason": self._obstacle or why}
+            report(self._p, (VAE_ONLY if tiled else NOTHING, reason))
+
+    def _tell_of_skipped_sites(self) -> None:
+        """Which blocks something else kept for itself, and where the settings were applied."""
+        applied = self._application.applied_sites
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for site, reason in self._application.notes.items():
+            text = PARTLY_SKIPPED if site in applied else SKIPPED
+            reasons.setdefault((text, reason), []).append(site)
+        if not reasons:
+            return
+        skipped = [
+            (text, {"sites": ", ".join(sites), "reason": reason})
+            for (text, reason), sites in reasons.items()
+        ]
+        where = (APPLIED, {"sites": ", ".join(applied)}) if applied else NOWHERE
+        report(self._p, *skipped, where)
 
 
-def wrap_sample(p: Any, before: Callable[[], contextlib.AbstractContextManager]) -> None:
-    """Run the next `p.sample(...)` inside the context `before()`; undone once it has run."""
-    present = p.__dict__.get("sample")
-    if isinstance(present, _WrappedSample):  # from a batch whose sampling never began
-        present.remove()
-    p.sample = _WrappedSample(p, before)
+def _present_pass(p: Any) -> tuple[str, tuple[int, int] | None]:
+    """The name of the pass that a request is in, and the (width, height) of its image in pixels,
+    None where the host does not say. The U-Net may be called on parts of it.
+    """
+    if getattr(p, "is_hr_pass", False):
+        name, sides = "hires", ("hr_upscale_to_x", "hr_upscale_to_y")
+    else:
+        name = "img2img" if getattr(p, "init_images", None) else "base"
+        sides = ("width", "height")
+    width, height = (getattr(p, side, None) for side in sides)
+    return name, (width, height) if width and height else None

@@ -34,7 +34,8 @@ def pass_timesteps(p: Any) -> tuple[float, ...]:
     """
     sampler = p.sampler
     steps, last = p.steps, None
-    if sampler.model_wrap_cfg.init_latent is not None:
+    # asked of the request: the sampler learns of its latent only when it begins
+    if p.is_hr_pass or getattr(p, "init_images", None):
         from modules.sd_samplers_common import setup_img2img_steps
 
         hires_steps = (p.hr_second_pass_steps or p.steps) if p.is_hr_pass else None

@@ -16,6 +16,8 @@ import slothful
 from slothful_webui.hypertile import hypertile_acts
 
 _open: list[slothful.VaeTiles] = []
+_TILES = "slothful_vae_tiles"
+"""The attribute of `p` that keeps its tiles from one of its batches to the next."""
 
 
 class _Close:
@@ -30,18 +32,29 @@ class _Close:
         self._own()
 
 
+def begin_request(p: Any) -> None:
+    """`before_process`: the same `p`, or what it is a copy of, may have run before."""
+    p.__dict__.pop(_TILES, None)
+
+
 def open_vae(p: Any, settings: slothful.Settings | None, current_vae: Callable[[], Any]) -> None:
     """Tile the VAE in use for the request `p`, if the settings, where there are any, say so."""
     close_vae()
     if settings is None or not settings.vae_tiles:
         return
-    tiles = slothful.VaeTiles(settings, hypertile_acts)
+    tiles = p.__dict__.setdefault(_TILES, slothful.VaeTiles(settings, hypertile_acts))
     tiles.follow(current_vae())
     _open.append(tiles)
     if not isinstance(p.close, _Close):
         p.close = _Close(p.close)
     # its own tiles only: another request may be running by then
     p.close.finish = weakref.finalize(p, tiles.release)
+
+
+def was_tiled(p: Any) -> bool:
+    """Whether the VAE has been split into tiles for an image of the request."""
+    tiles = p.__dict__.get(_TILES)
+    return tiles is not None and tiles.applied
 
 
 def follow_vae(current_vae: Callable[[], Any]) -> None:

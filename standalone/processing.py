@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -76,8 +77,19 @@ class Processing:
             raise InputError(f"sampler must be one of {names}, got {self.sampler_name!r}")
 
     def comment(self, text: str) -> None:
-        """A line for the page, shown under the picture."""
-        self.comments.append(text)
+        """A line for the page, shown once under the image."""
+        if text not in self.comments:
+            self.comments.append(text)
+
+    @property
+    def hr_upscale_to_x(self) -> int:
+        """Width of the hires pass in pixels."""
+        return 8 * round(self.width // 8 * self.hr_scale)
+
+    @property
+    def hr_upscale_to_y(self) -> int:
+        """Height of the hires pass in pixels."""
+        return 8 * round(self.height // 8 * self.hr_scale)
 
     def close(self) -> None:
         """Forget what is needed only while the request runs."""
@@ -94,10 +106,10 @@ class Processing:
         latent = self._pass(noise, init, generators, seeds, texts)
         if self.enable_hr and init is None:
             self.is_hr_pass = True
-            size = tuple(max(1, round(s * self.hr_scale)) for s in latent.shape[-2:])
+            size = self.hr_upscale_to_y // 8, self.hr_upscale_to_x // 8
             larger = F.interpolate(latent, size, mode="bilinear")
-            self._runner.call("before_hr", self)
             noise = randn(generators, larger.shape[1:])
+            self._runner.call("before_hr", self)
             latent = self._pass(noise, larger, generators, seeds, texts)
             self.is_hr_pass = False
         return latent
@@ -113,6 +125,8 @@ class Processing:
         if init is not None:
             wanted = (self.hr_second_pass_steps or self.steps) if self.is_hr_pass else None
             steps, last = setup_img2img_steps(self, wanted)
+        tensors = dict(x=noise if init is None else init, noise=noise, c=texts[0], uc=texts[1])
+        self._runner.call("process_before_every_sampling", self, **tensors)
         sigmas = self.sampler.get_sigmas(self, steps)
         sigmas = sigmas if last is None else sigmas[steps - last - 1 :]
         name = "hires" if self.is_hr_pass else "base"
@@ -172,23 +186,26 @@ def _process_images(p: Processing, runner: ScriptRunner) -> Processed:
         runner.call("process", p)
         for batch in range(p.n_iter):
             rows = slice(batch * p.batch_size, (batch + 1) * p.batch_size)
-            prompts, seeds = p.all_prompts[rows], p.all_seeds[rows]
-            details = dict(batch_number=batch, prompts=prompts, seeds=seeds, subseeds=seeds)
+            p.prompts, p.negative_prompts = p.all_prompts[rows], p.all_negative_prompts[rows]
+            p.seeds = seeds = p.all_seeds[rows]
+            details = dict(batch_number=batch, prompts=p.prompts, seeds=seeds, subseeds=seeds)
             runner.call("before_process_batch", p, **details)
+            if not p.prompts:
+                break
             runner.call("process_batch", p, **details)
-            cond = p.sd_model.get_learned_conditioning(prompts)
-            uncond = p.sd_model.get_learned_conditioning(p.all_negative_prompts[rows])
+            cond = p.sd_model.get_learned_conditioning(p.prompts)
+            uncond = p.sd_model.get_learned_conditioning(p.negative_prompts)
             latents = p.sample(conditioning=cond, unconditional_conditioning=uncond, seeds=seeds)
             decoded = p.sd_model.decode_first_stage(latents)
-            images += to_images(decoded)
-            infotexts += [create_infotext(p, seed) for seed in seeds]
             runner.call("postprocess_batch", p, images=decoded, batch_number=batch)
+            images += to_images(decoded)
+            infotexts += map(functools.partial(create_infotext, p), seeds, p.prompts)
         processed = Processed(images, infotexts, p.comments, p.unet_seconds)
         runner.call("postprocess", p, processed)
     return processed
 
 
-def create_infotext(p: Processing, seed: int) -> str:
+def create_infotext(p: Processing, seed: int, prompt: str) -> str:
     """The generation parameters as the webui writes them into a PNG's `parameters` chunk."""
     parameters = {
         "Steps": p.steps,
@@ -206,7 +223,7 @@ def create_infotext(p: Processing, seed: int) -> str:
     parameters |= p.extra_generation_params
     line = ", ".join(f"{key}: {value}" for key, value in parameters.items() if value is not None)
     negative = f"\nNegative prompt: {p.negative_prompt}" if p.negative_prompt else ""
-    return f"{p.prompt}{negative}\n{line}"
+    return f"{prompt}{negative}\n{line}"
 
 
 def to_images(decoded: torch.Tensor) -> list[Image.Image]:

@@ -92,8 +92,10 @@ def test_the_scripts_callbacks_take_what_each_version_gives(record, script_class
     methods = record[version]["modules/scripts.py"]["classes"]["Script"]["methods"]
     own = {name: value for name, value in vars(script_class).items() if inspect.isfunction(value)}
     callbacks = {name for name in own if not name.startswith("_")}
-    assert callbacks <= methods.keys()
-    for name in callbacks:
+    # what a version does not know it does not call: only the last may miss none
+    newer = {"process_before_every_sampling"} if version != "1.10.1" else set()
+    assert callbacks - newer <= methods.keys()
+    for name in callbacks & methods.keys():
         needed = [argument for argument, *_ in methods[name]["args"]]
         positional = [*needed, "enabled", "method"] if "vararg" in methods[name] else needed
         details = dict(batch_number=0, prompts=[]) if "kwarg" in methods[name] else {}

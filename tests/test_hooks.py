@@ -299,7 +299,7 @@ def test_foreign_keys_and_merged_tokens_are_left_alone(sd1_unet):
         merged = tokens[:, :200]
         assert torch.equal(attention(merged), plain(attention, merged, None))
         assert application.notes == {
-            "IN01": "something else merges its tokens, as the webui's own token merging"
+            "IN01": "its tokens are already merged, e.g. by the webui's token merging"
         }
 
 

@@ -40,7 +40,7 @@ def test_an_infotext_is_read_as_it_was_written(model):
         width=128, height=192, enable_hr=True, hr_scale=1.5, cfg_scale=2.5,
     )  # fmt: skip
     request.extra_generation_params["Slothful Attention"] = "v1; peak_time=0.25; tile_size=20"
-    parameters = parse_infotext(create_infotext(request, 9))
+    parameters = parse_infotext(create_infotext(request, 9, request.prompt))
     expected = {
         "Prompt": "two, lines:\nof prompt", "Negative prompt": "none: of, this", "Seed": "9",
         "Steps": "7", "Size": "128x192", "CFG scale": "2.5", "Hires upscale": "1.5",

@@ -65,7 +65,7 @@ def test_nothing_is_merged_twice(webui):
     alone = webui.generate(**both)[0][0]
     picture, said = said_while(webui, MERGING, **both)
     assert np.array_equal(picture, alone)
-    assert "the webui's own token merging; acted nowhere else" in said
+    assert "the webui's token merging); not applied anywhere" in said
 
 
 def test_nothing_is_tiled_twice(webui):
@@ -78,7 +78,7 @@ def test_nothing_is_tiled_twice(webui):
     settings = {**PLAIN[0], **VAE, "plain_max_depth": 1}
     picture, said = said_while(webui, [settings], **options)
     assert np.array_equal(picture, alone)
-    assert "left IN01, IN02, OUT09, OUT10, OUT11 alone: the webui's HyperTile acts there" in said
+    assert "skipped IN01, IN02, OUT09, OUT10, OUT11 (the webui's HyperTile is used there)" in said
 
 
 def test_tiles_of_the_vae(webui, off):

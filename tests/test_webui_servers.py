@@ -49,7 +49,7 @@ def test_weights_stored_in_8_bits(own_server):
     said = len(server.log.read_text())
     changed = server.generate(BOTH)[0][0]
     assert not np.array_equal(changed, off)
-    assert " alone: " not in server.log.read_text()[said:]
+    assert ": skipped " not in server.log.read_text()[said:]
     assert server.hooks() == 0
     assert np.array_equal(server.generate()[0][0], off)
 

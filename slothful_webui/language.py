@@ -1,0 +1,58 @@
+"""Lines under an image, in the page's language.
+
+The webui translates its page by whole texts, in the browser: a line with names in it is not among
+them, so it is put together here from texts that are.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slothful_webui.sampling import TITLE
+
+FOLDER = Path(__file__).resolve().parents[1] / "localizations"
+
+Part = tuple[str, Mapping[str, str]]
+"""A text with {names}, and their values."""
+
+logger = logging.getLogger(__name__)
+
+
+def report(p: Any, *parts: Part | str) -> None:
+    """A line under the image of a request and, in English, in the log."""
+    line = _line(parts, {})
+    logger.warning("%s: %s", TITLE, line)
+    if hasattr(p, "comment"):
+        language = "" if getattr(p, "is_api", False) else _language()
+        p.comment(f"{TITLE}: {_line(parts, _texts(language))}")
+
+
+def _line(parts: tuple[Part | str, ...], texts: Mapping[str, str]) -> str:
+    return "; ".join(_filled(part, texts) for part in parts)
+
+
+def _filled(part: Part | str, texts: Mapping[str, str]) -> str:
+    template, values = (part, {}) if isinstance(part, str) else part
+    # a value may be a text of its own, such as a reason
+    values = {name: texts.get(value, value) for name, value in values.items()}
+    return texts.get(template, template).format(**values)
+
+
+def _language() -> str:
+    from modules import shared
+
+    return str(getattr(shared.opts, "localization", ""))
+
+
+@functools.cache
+def _texts(language: str) -> Mapping[str, str]:
+    """The translations, by the English texts; none for a language that there is none for."""
+    for path in FOLDER.glob("*.json"):
+        if path.stem == language:
+            return json.loads(path.read_text(encoding="utf-8"))
+    return {}
