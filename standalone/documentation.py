@@ -1,4 +1,4 @@
-"""Writes the parts of the README that derive from the code: the tables of methods and parameters.
+"""Writes the tables of methods and parameters in the documents, which derive from the code.
 
 python -m standalone.documentation
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 from slothful import Parameter, Settings
 from slothful.methods import METHOD_PARTS, METHODS
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PARAMETERS = ROOT / "docs" / "parameters.md"
 
 
 def method_table() -> str:
@@ -30,13 +32,14 @@ def parameter_table() -> str:
     return _table(header, [_row(parameter) for parameter in Settings.parameters()])
 
 
-TABLES = {"methods": method_table, "parameters": parameter_table}
-"""The tables by the names in the README's marks."""
+TABLES = {README: {"methods": method_table}, PARAMETERS: {"parameters": parameter_table}}
+"""The tables of each document, by the names in its marks."""
 
 
-def with_tables(text: str) -> str:
-    """The README's text with each table between its two marks."""
-    for name, table in TABLES.items():
+def with_tables(document: Path) -> str:
+    """A document's text with each of its tables between its two marks."""
+    text = document.read_text(encoding="utf-8")
+    for name, table in TABLES[document].items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
@@ -66,4 +69,5 @@ def _methods_text(methods: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in TABLES:
+        path.write_text(with_tables(path), encoding="utf-8")
