@@ -14,6 +14,7 @@ from slothful.plan import SitePlan
 KEYS = "another extension gave it keys of its own"
 VALUES = "another extension gave it values of its own"
 MASK = "it was called with a mask"
+MASK_OR_VALUES = "it was called with a mask or values of its own"
 FRAMES = "it was called with tokens of other frames"
 TENSOR = "it was called with a tensor besides its tokens"
 MERGED = "its tokens are already merged, e.g. by the webui's token merging"
@@ -21,7 +22,10 @@ MERGED = "its tokens are already merged, e.g. by the webui's token merging"
 YieldsTo = Callable[[nn.Module, "tuple[int, int]"], "str | None"]
 """Asked with an attn1 and the (height, width) of its tokens for a reason to leave it alone."""
 
-NOTES = (KEYS, VALUES, MASK, FRAMES, TENSOR, MERGED, HOOKED, CROSS_CHANGED, MLP_CHANGED)
+NOTES = (
+    *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, MERGED),
+    *(HOOKED, CROSS_CHANGED, MLP_CHANGED),
+)
 """All of them, but for what `yields_to` answers."""
 
 
@@ -73,7 +77,7 @@ def _in_arguments(tokens: torch.Tensor, args: tuple, kwargs: Mapping[str, Any]) 
     if kwargs.get("additional_tokens") is not None or kwargs.get("n_times_crossframe_attn_in_self"):
         return FRAMES
     if any(not _is_harmless(each, tokens) for each in args[2:]):
-        return MASK
+        return MASK_OR_VALUES
     others = (each for name, each in kwargs.items() if name not in ("x", "context", "value"))
     return TENSOR if _holds_tensor(others) else None
 

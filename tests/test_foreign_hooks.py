@@ -11,7 +11,7 @@ from torch.nn.utils import prune
 import slothful
 from slothful import Settings
 from slothful.foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED
-from slothful.obstacles import FRAMES, KEYS, MASK, TENSOR, VALUES
+from slothful.obstacles import FRAMES, KEYS, MASK, MASK_OR_VALUES, TENSOR, VALUES
 from tests.unets import make_unet, module_state, run
 
 TOKENS = 24 * 32
@@ -229,8 +229,8 @@ FOREIGN = {
     "values": (lambda attn, n: attn(n, context=n, value=n + 1), VALUES),
     "values alone": (lambda attn, n: attn(n, value=n + 1), VALUES),
     "keys": (lambda attn, n: attn(n, context=n + 1, value=n), KEYS),
-    "values by position": (lambda attn, n: attn(n, n, n + 1), MASK),
-    "mask by position": (lambda attn, n: attn(n, n, None, torch.ones(4)), MASK),
+    "values by position": (lambda attn, n: attn(n, n, n + 1), MASK_OR_VALUES),
+    "mask by position": (lambda attn, n: attn(n, n, None, torch.ones(4)), MASK_OR_VALUES),
     "mask by name": (lambda attn, n: attn(n, mask=torch.ones(4)), MASK),
 }
 
