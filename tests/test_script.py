@@ -16,6 +16,7 @@ from slothful_webui.arguments import read_arguments
 from slothful_webui.controls import CONTROLS, values_of
 from slothful_webui.sampling import refusing
 from slothful_webui.scope import SamplingScope
+from standalone.runner import find_host_modules
 from tests.test_settings import any_settings
 from tests.unets import make_unet, module_state, run
 
@@ -145,6 +146,8 @@ def test_what_a_paste_cannot_use_is_left_out_and_logged(caplog):
     assert "from_the_future" in caplog.text
     assert "tile_size must be between 16 and 64" in caplog.text
 
+
+find_host_modules()  # the page's language is a setting of the host
 
 # -- the life of the hooks
 
