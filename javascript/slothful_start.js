@@ -4,6 +4,10 @@
     const LOOK = 200; // milliseconds
     const panels = [];
     let checkpoint = null;
+    if (slothfulAttention.started) { // by another copy of the extension
+        return;
+    }
+    slothfulAttention.started = true;
 
     /** Draw the presets as they are now: in the beginning, and when one has been saved. */
     async function loadPresets() {

@@ -20,6 +20,7 @@ from slothful_webui import (
     vae_scope,
 )
 from slothful_webui.arguments import read_arguments, wants_comparison
+from slothful_webui.copies import is_second_copy
 from slothful_webui.presets import SHIPPED, PresetFolders
 from slothful_webui.sampling import TITLE, refusing
 from slothful_webui.scope import SamplingScope
@@ -118,12 +119,16 @@ def _add_axes():
     axes.add_axes(scripts.scripts_data, _presets())
 
 
-script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)
-script_callbacks.on_ui_settings(lambda: options.add_options(shared))
-script_callbacks.on_app_started(
-    lambda demo, app: routes.add_routes(app, engine.loaded_model, _presets())
-)
-# The plot copies its axes when its page is built: without a page that is before `on_before_ui`,
-# and where extensions load first, its script is not there yet when this one is imported.
-_add_axes()
-script_callbacks.on_before_ui(_add_axes)
+if is_second_copy(__file__, scripts.scripts_data):
+    del SlothfulAttentionScript  # the webui takes up every script that it finds in here
+else:
+    script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)
+    script_callbacks.on_ui_settings(lambda: options.add_options(shared))
+    script_callbacks.on_app_started(
+        lambda demo, app: routes.add_routes(app, engine.loaded_model, _presets())
+    )
+    # The plot copies its axes when its page is built: without a page that is before
+    # `on_before_ui`, and where extensions load first, its script is not there yet when this one is
+    # imported.
+    _add_axes()
+    script_callbacks.on_before_ui(_add_axes)
