@@ -71,7 +71,7 @@ def build_page(models: Models, folder: Path) -> gr.Blocks:
 def _build_png_info(tabs: Mapping[str, Tab]) -> None:
     """Shows a picture's parameters, and sends them to a tab."""
     image = gr.Image(
-        label="Picture", type="pil", image_mode=None, elem_id="pnginfo_image", height=320
+        label="Image", type="pil", image_mode=None, elem_id="pnginfo_image", height=320
     )
     text = gr.Textbox(label="Parameters", lines=4, elem_id="pnginfo_text")
     read = lambda picture: picture.info.get("parameters", "") if picture else ""  # noqa: E731

@@ -74,7 +74,7 @@ class Tab:
         if self.name == "img2img":
             with gr.Column(elem_id="mode_img2img"):
                 self.fields["image"] = gr.Image(
-                    label="Picture to begin with", type="pil", elem_id="img2img_image", height=220
+                    label="Starting image", type="pil", elem_id="img2img_image", height=220
                 )
         with gr.Row():
             self.fields["sampling"] = gr.Dropdown(
@@ -105,7 +105,7 @@ class Tab:
             label="Preview", interactive=False, visible=False, elem_id=self._id("preview")
         )
         self.gallery = gr.Gallery(
-            label="Pictures", elem_id=self._id("gallery"), columns=4, preview=True, height=420
+            label="Images", elem_id=self._id("gallery"), columns=4, preview=True, height=420
         )
         self.infotext = gr.Textbox(
             label="Parameters", lines=4, interactive=False, elem_id=self._id("infotext")
@@ -166,7 +166,7 @@ class Tab:
     def _request(self, fields: dict[str, Any]) -> Processing:
         image = fields.get("image")
         if self.name == "img2img" and image is None:
-            raise InputError("image: img2img needs a picture to begin with")
+            raise InputError("image: img2img needs an image to begin with")
         seed = -1 if fields["seed"] is None else int(fields["seed"])
         model_name, model = self._checkpoint()
         return Processing(

@@ -176,7 +176,7 @@ def test_a_disk_that_refuses_ends_the_study_with_a_message(tmp_path):
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert "finished pictures and rows are kept" in done.stderr
+    assert "finished images and rows are kept" in done.stderr
     assert not [path for path in tmp_path.rglob("*.png") if ".part" not in path.name]
 
 

@@ -102,7 +102,7 @@ def verdict(found, text):
 
 
 def test_a_claim_is_answered_by_the_side_on_which_its_intervals_lie():
-    softens = "The average on values softens the picture"
+    softens = "The average on values softens the image"
     changes = [
         (dict(sharpness_change=-0.3, high_frequency_change=-0.1), "yes"),
         (dict(sharpness_change=-0.3, high_frequency_change=0.1), "depends"),

@@ -1,12 +1,12 @@
-"""What every parameter does to pictures of the small model.
+"""What every parameter does to images of the small model.
 
 python -m benchmarks.effects                     the whole study; run it again to go on
 python -m benchmarks.effects --only claims       a part of it: sweeps, claims, contest, presets
-python -m benchmarks.effects --report            only the tables and plots, from the pictures so far
+python -m benchmarks.effects --report            only the tables and plots, from the images so far
 python -m benchmarks.effects --quick --json      a few figures within a minute
 
-Every picture is made once and measured against the one without the effect of the same prompt and
-seed. Writes to --out: effects.csv (a row for each picture), summary.csv (means and 95 %
+Every image is made once and measured against the one without the effect of the same prompt and
+seed. Writes to --out: effects.csv (a row for each image), summary.csv (means and 95 %
 intervals), claims.md, sliders.md, pareto.csv, plots and contact sheets. Stopped, it keeps what is
 finished.
 """
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _quick(args) if args.quick else _study(args)
     except (CheckpointError, StudyError, InputError, SettingsError, OSError) as error:
-        print(f"error: {error}; finished pictures and rows are kept", file=sys.stderr)
+        print(f"error: {error}; finished images and rows are kept", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"stopped; what is finished is kept in {args.out}, the same command goes on",
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "--large-prompts",
         type=_count,
         default=4,
-        help="the first of them, for pictures of 512x512, which take five times as long",
+        help="the first of them, for images of 512x512, which take five times as long",
     )
     add("--sweep-prompts", type=_count, default=2, help="of the sweeps, the first of them")
     add("--seeds", type=_count, default=2, help="of each prompt")
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cfg-scale", type=float, default=4.0)
     add("--denoising-strength", type=float, default=0.6)
     add("--out", type=Path, default=Path("outputs/effects"))
-    add("--report", action="store_true", help="make no pictures")
+    add("--report", action="store_true", help="make no images")
     add("--quick", action="store_true", help="a few variants of one prompt")
     add("--json", action="store_true", help="with --quick: one JSON object")
     return parser
@@ -147,7 +147,7 @@ def make_pictures(
     ]
     by_name = {variant.name: variant for listed in chosen.values() for variant in listed}
     missing = [each for each in tasks if study.missing(*each)]
-    with tqdm(missing, unit="prompt", desc="pictures") as bar:
+    with tqdm(missing, unit="prompt", desc="images") as bar:
         for variant, task, prompt in bar:
             bar.set_postfix_str(f"{task}: {variant.name}"[:48])
             reference = by_name.get(variant.reference, plain(variant.size))

@@ -96,10 +96,10 @@ def _words(measure: str) -> str:
 
 
 _WORDS = {
-    "change": "change of the picture (1 - SSIM)",
+    "change": "change of the image (1 - SSIM)",
     "mask_iou": "objects in place (IoU)",
     "ms_ssim": "MS-SSIM",
-    "caption": "pictures true to the caption",
+    "caption": "images true to the caption",
 }
 
 
@@ -164,7 +164,7 @@ def _img2img(table):
         found = table.paired(
             table.values(noise, "change", "img2img"), table.values(noise, "change", "txt2img")
         )
-        text = f"change of the picture: {noise}: img2img - txt2img"
+        text = f"change of the image: {noise}: img2img - txt2img"
         yield Comparison(text, found, -1, COUNTS["change"])
         yield from _differences(table, progress, noise, {"change": 1}, "img2img")
 
@@ -193,11 +193,11 @@ def _shift(table):
 
 
 CLAIMS: dict[str, Callable[[Table], Iterator[Comparison]]] = {
-    "The average on values softens the picture": _average_softens,
+    "The average on values softens the image": _average_softens,
     "The maximum on values hardens contrast and saturation": _maximum_hardens,
-    "1D acts more strongly than 2D": _lines_act_more,
+    "1D has a stronger effect than 2D": _lines_act_more,
     "At low K blends, average and maximum differ little": _low_key_blend,
-    "Blends of K and V that lie far apart break pictures": _blends_apart,
+    "Blends of K and V that lie far apart break images": _blends_apart,
     "Raising depth_decay keeps the composition": _depth_decay,
     "time_decay restores detail": _time_decay,
     "img2img needs more strength on the noise axis, and the pass-progress axis cures it": _img2img,
@@ -214,7 +214,7 @@ def as_markdown(claims: list[Claim]) -> str:
     lines += [f"| {claim.text} | **{claim.verdict}** |" for claim in claims]
     for claim in claims:
         lines += ["", f"**{claim.text}**: {claim.verdict}", ""]
-        lines += ["| compared | mean (95 % interval) | pictures | claimed | outcome |",
+        lines += ["| compared | mean (95 % interval) | images | claimed | outcome |",
                   "| --- | --- | --- | --- | --- |"]  # fmt: skip
         for c in claim.comparisons:
             side = "above 0" if c.sign > 0 else "below 0"

@@ -103,7 +103,7 @@ def draw_front(points: Sequence[Point], path: Path) -> None:
         own = [p for p in points if p.size == size]
         best = front(own)
         for row, (measure, label) in enumerate(
-            (("change", "change of the picture (1 - SSIM)"), ("caption", "true to the caption"))
+            (("change", "change of the image (1 - SSIM)"), ("caption", "true to the caption"))
         ):
             axis = axes[row][column]
             for p in own:

@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--scenes", type=int, default=8)
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures, in pixels")
+    parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
     parser.add_argument("--out", type=Path, default=Path("outputs/reductions"))
     replace_unknown_letters()
     args = parser.parse_args(arguments)

@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", nargs="+", choices=list(FAMILIES), default=["sd15"], metavar="MODEL",
         help=", ".join(FAMILIES))  # fmt: skip
     add("--size", nargs="+", default=["512x512", "1024x1024"], metavar="WIDTHxHEIGHT")
-    add("--batch", type=int, default=2 if cuda else 1, help="pictures of one call, with negatives")
+    add("--batch", type=int, default=2 if cuda else 1, help="images of one call, with negatives")
     add("--device", default="cuda" if cuda else "cpu")
     add("--dtype", choices=list(DTYPES), default="fp16" if cuda else "fp32")
     add("--backend", choices=list(BACKENDS), default="sdpa", help="how attention is computed")
