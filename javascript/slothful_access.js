@@ -1,6 +1,6 @@
 // What gradio's components lack for the keyboard and for screen readers.
 
-(globalThis.slothfulAttention ??= {}).makeAccessible = (function() {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).makeAccessible = (function() {
     /** A heading of an accordion is a button that tells whether it is open. Where it holds a check
      *  box, its arrow is the button: one must not be inside the other. */
     function makeButton(heading) {

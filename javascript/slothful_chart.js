@@ -1,6 +1,6 @@
 // Strength over time: a curve for the input and one for the output blocks, a dot for each step.
 
-(globalThis.slothfulAttention ??= {}).TimeChart = class {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).TimeChart = class {
     /** `onPeak(time)` and `onMoment(pass, time)` are called while the pointer or a key moves them. */
     constructor(onPeak, onMoment) {
         const {make, text} = slothfulAttention.elements;
@@ -73,10 +73,10 @@
         }
         if (begin < 1 - room) {
             parts.push(make("text", {x: to, y: this.height - 4, "text-anchor": "end"},
-                text("picture")));
+                text("image")));
         }
         if (!pass.acts) {
-            parts.push(make("text", {x: to, y: 13, "text-anchor": "end"}, text("left alone")));
+            parts.push(make("text", {x: to, y: 13, "text-anchor": "end"}, text("skipped")));
         }
         if (begin > 0.02) { // an img2img or hires pass on the axis of the noise level
             parts.push(

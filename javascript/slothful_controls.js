@@ -1,6 +1,6 @@
 // Reading and writing the host's gradio components, by their ids.
 
-(globalThis.slothfulAttention ??= {}).Controls = class {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).Controls = class {
     /** `tab` is "txt2img" or "img2img", `declarations` what Python wrote into the panel. */
     constructor(tab, declarations) {
         this.tab = tab;
@@ -41,7 +41,7 @@
 
     /** Whether the chosen method uses a control. */
     used(name, values) {
-        const methods = this.byName[name]?.methods ?? [];
+        const {methods = []} = this.byName[name] || {};
         return methods.length === 0 || methods.includes(values.method);
     }
 
@@ -59,6 +59,8 @@
             hires: Boolean(this._own("hr-checkbox", "bool")?.checked),
             sampler: this._own("sampling", "choice")?.value,
             scheduler: this._own("scheduler", "choice")?.value,
+            hr_sampler: this._hires("hr_sampler"),
+            hr_scheduler: this._hires("hr_scheduler"),
         };
         const numbers = {
             steps: "steps", width: "width", height: "height", hr_steps: "hires_steps",
@@ -80,11 +82,16 @@
         return fields;
     }
 
-    /** The picture that img2img begins with, null if there is none. */
+    /** The image that img2img begins with, null if there is none. */
     image() {
         const images = this.tab === "img2img"
             ? gradioApp().querySelectorAll("#mode_img2img img") : [];
-        return [...images].find((image) => image.offsetParent && image.naturalWidth) ?? null;
+        return [...images].find((image) => image.offsetParent && image.naturalWidth) || null;
+    }
+
+    /** A choice of the hires pass, whose fields the host names alike in all tabs. */
+    _hires(id) {
+        return this._input(gradioApp().getElementById(id), "choice")?.value;
     }
 
     _own(id, kind) {

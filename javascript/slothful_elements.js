@@ -1,6 +1,6 @@
 // Making and updating elements of the page, and texts in the page's language.
 
-(globalThis.slothfulAttention ??= {}).elements = (function() {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).elements = (function() {
     const SVG = "http://www.w3.org/2000/svg";
     const SVG_TAGS = new Set(["svg", "g", "path", "line", "circle", "rect", "text", "desc"]);
 
@@ -39,7 +39,7 @@
     /** A text in the page's language, with {name} replaced by values. `localization` is the
      *  dictionary that the host puts into the page. */
     function text(english, values = {}) {
-        const template = globalThis.localization?.[english] ?? english;
+        const template = (window.localization || {})[english] || english;
         return template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
     }
 

@@ -1,7 +1,7 @@
 // The few formulas that a drawing needs while something is dragged. They are slothful/schedule.py's
 // and slothful/plan.py's; a test compares the two. All other numbers come from the server.
 
-(globalThis.slothfulAttention ??= {}).formulas = (function() {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).formulas = (function() {
     /** Share of the full effect at a time, in (0, 1]. */
     function timeRatio(time, peakTime, timeDecay) {
         return Math.exp(-(((time - peakTime) * timeDecay) ** 2));

@@ -1,6 +1,6 @@
 // The U-Net as a map: a button for each site, coloured by its stride, that edits its block weight.
 
-(globalThis.slothfulAttention ??= {}).UnetMap = class {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).UnetMap = class {
     /** `onSelect(site)` is called with a site's name when it is chosen, `onWeight(name, value)`
      *  while its weight is moved. */
     constructor(onSelect, onWeight) {
@@ -21,12 +21,12 @@
         make("button", {type: "button", class: "slothful-small", "aria-label": text("Close"),
             click: () => this._close()}, "\u00d7"));
         this.root = make("section", {class: "slothful-map", "aria-label": text("U-Net map")},
-            make("p", {class: "slothful-caption"}, text("Tokens a key; click to weigh a block")),
+            make("p", {class: "slothful-caption"}, text("Tokens per key. Click a block to change its weight.")),
             this.grid, this.editor);
     }
 
     /** Draw `view`: {sites, values, weights: limits, plan(name): the site's plan or null at the
-     *  moment, selected}. */
+     *  moment, selected, nothing: whether nothing is applied at all}. */
     draw(view) {
         const {change, write, text, number} = slothfulAttention.elements;
         this.view = view;
@@ -39,9 +39,9 @@
             const plan = view.plan(site.name);
             const weight = view.values[site.name] ?? 1;
             const [cell, value] = this.cells[site.name];
-            const words = plan ? text("{tokens} tokens a key, {keys} keys", {
-                tokens: number(plan.stride), keys: plan.keys}) : text("left alone");
-            write(value, plan ? number(plan.stride) : "\u2013");
+            const words = plan ? text("{tokens} tokens per key, {keys} keys", {
+                tokens: number(plan.stride), keys: plan.keys}) : text("skipped");
+            write(value, plan ? number(plan.stride) : view.nothing ? "" : "\u2013");
             // strides are perceived by their ratio: 1 is the page's own colour, 16 and more the full one
             const heat = plan ? Math.min(Math.max(Math.log(plan.stride) / Math.log(16), 0), 1) : 0;
             cell.style.setProperty("--slothful-heat", (plan ? 0.12 + 0.88 * heat : 0).toFixed(2));
@@ -72,7 +72,9 @@
                 return make("div", {class: `slothful-side slothful-side-${side}`},
                     ...here.map((site) => this._cell(site)));
             });
-            return make("div", {class: "slothful-level", role: "group",
+            const middle = sites.some((site) => site.level === level && site.side === "middle");
+            return make("div", {role: "group",
+                class: `slothful-level${middle ? " slothful-level-middle" : ""}`,
                 "aria-label": text("1/{level} of the latent's size", {level: level})}, ...sides);
         });
         this.grid.replaceChildren(...rows);

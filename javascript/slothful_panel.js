@@ -1,12 +1,13 @@
 // The panel of each tab: looks at the controls, asks the server, and lets the parts draw.
 
-(globalThis.slothfulAttention ??= {}).Panel = class {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).Panel = class {
     constructor(tab, root) {
         const {make, text} = slothfulAttention.elements;
-        const {Controls, TimeChart, UnetMap, TileGrid, Summary, Comparison, PresetButtons} =
-            slothfulAttention;
+        const {Controls, TimeChart, UnetMap, TileGrid, Summary, Comparison, PresetButtons,
+            ControlNotes, Choices} = slothfulAttention;
         this.root = root;
         this.controls = new Controls(tab, JSON.parse(root.dataset.controls));
+        slothfulAttention.messages.learn(this.controls.declarations);
         this.answer = {passes: [], sites: [], plans: []};
         this.moment = null; // none chosen: the strongest step
         this.site = null;
@@ -22,13 +23,17 @@
         this.summary = new Summary();
         this.comparison = new Comparison(tab, this.controls);
         this.presets = new PresetButtons(this.controls);
+        this.notes = new ControlNotes(this.controls);
+        this.choices = new Choices(this.controls);
         this.scrub = make("input", {type: "range", min: 0, step: 1,
             "aria-label": text("Moment"), input: () => this._scrubbed()});
         this.when = make("output");
         const legend = [["in", text("input blocks")], ["out", text("output blocks")]].map(
             ([side, words]) => make("span", {class: `slothful-key slothful-key-${side}`}, words));
         root.replaceChildren(
-            make("div", {class: "slothful-head"}, ...legend, this.comparison.button),
+            make("div", {class: "slothful-head"},
+                make("span", {}, text("Strength over time")), ...legend, this.comparison.button),
+            this.comparison.note, this.summary.notes,
             this.chart.svg,
             make("label", {class: "slothful-scrub"}, text("Moment"), this.scrub, this.when),
             make("div", {class: "slothful-parts"}, this.map.root, this.tiles.root),
@@ -43,7 +48,7 @@
 
     /** Draw anew in the next frame, once however often it is called. */
     changed() {
-        this.frame ??= requestAnimationFrame(() => {
+        this.frame = this.frame || requestAnimationFrame(() => {
             this.frame = null;
             if (this.visible) {
                 performance.mark("slothful-begin");
@@ -57,9 +62,11 @@
      *  because gradio tells a page's script nothing of what the server changes. */
     look() {
         this.comparison.look();
+        this.presets.look();
         if (!this.visible) {
             return;
         }
+        this.choices.look();
         if (!this.seen) { // what was asked while the page was being built may have been lost
             this.seen = true;
             this.refresh();
@@ -94,7 +101,8 @@
             const options = {method: "POST", headers: {"Content-Type": "application/json"}};
             const reply = await fetch("./slothful-attention/drawing", {...options, body: body});
             const answer = await reply.json();
-            this.answer = answer.error ? {...this.answer, error: answer.error} : answer;
+            this.answer = answer.error
+                ? {...this.answer, error: answer.error, nothing: null} : answer;
             if (answer.model === "none") { // it is still being loaded
                 this._later();
             }
@@ -138,16 +146,20 @@
             stride: (pass, step) => this._stride(pass, step),
         });
         this.root.classList.toggle("slothful-no-curves", !curves);
+        this.root.classList.toggle("slothful-stale", Boolean(this.answer.error));
         this._drawScrub(moment);
         this.map.root.hidden = this.tiles.root.hidden = sites.length === 0;
-        const site = sites.find((s) => s.name === this.site) ?? sites.findLast((s) => s.depth === 1);
+        const finest = sites.filter((s) => s.depth === 1);
+        const site = sites.find((s) => s.name === this.site) || finest[finest.length - 1];
         if (site && shown) {
             this.map.draw({sites, values, plan, selected: site.name,
+                nothing: Boolean(this.answer.nothing),
                 weights: (name) => this.controls.byName[name]});
             this.tiles.draw({site: site.name, plan: plan(site.name), image,
                 width: shown.width, height: shown.height});
         }
         this.summary.draw(this.answer);
+        this.notes.draw(this.answer, values);
     }
 
     /** {pass, step} of the moment to show: the chosen one, else the strongest step of all. */

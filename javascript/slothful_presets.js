@@ -1,37 +1,84 @@
-// The presets as buttons, each with a tiny drawing of its schedule.
+// The presets as buttons, each with a tiny drawing of its schedule, and the name of the loaded one.
 
-(globalThis.slothfulAttention ??= {}).PresetButtons = class {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).PresetButtons = class {
     constructor(controls) {
         const {make, text} = slothfulAttention.elements;
         this.controls = controls;
+        this.presets = [];
+        this.loaded = null; // the name in the box, once the controls have been seen to agree
         this.row = make("div", {class: "slothful-presets", role: "group",
             "aria-label": text("Presets")});
         this.words = make("p", {class: "slothful-caption", "aria-live": "polite"});
         controls.element("preset_buttons").replaceChildren(this.row, this.words);
+        this.box = controls.element("preset").querySelector("input, textarea");
+        this.names = make("datalist", {id: `slothful-names-${controls.tab}`});
+        this.box.setAttribute("list", this.names.id);
+        this.row.after(this.names);
+        this.box.addEventListener("input", (event) => {
+            if (event.isTrusted) { // typed by a person, who is about to save under this name
+                this.loaded = null;
+            }
+        });
     }
 
-    /** Draw `presets`: [{name, description, settings}]. */
+    /** Draw `presets`: [{name, own, description, settings}]. */
     draw(presets) {
         const {make, text} = slothfulAttention.elements;
+        // those of one's own come last
+        this.presets = [...presets.filter(({own}) => !own), ...presets.filter(({own}) => own)];
         this.words.textContent = text("Point at a preset to read what it does.");
-        this.row.replaceChildren(...presets.map(({name, description, settings}) => {
-            const words = text(description) || text("A preset of your own.");
-            const explain = () => {
-                this.words.textContent = words;
-            };
-            return make("button", {
-                type: "button", class: "slothful-preset", title: words, "data-preset": name,
-                "aria-label": `${text(name)}: ${words}`,
-                click: () => this._pick(name), mouseenter: explain, focus: explain,
-            }, this._icon(settings), make("span", {}, text(name)));
-        }));
+        this.names.replaceChildren(...this.presets.map(({name, own}) => make("option", {
+            value: name, label: own ? text("your own") : text(name)})));
+        this.row.replaceChildren(...this.presets.map((preset) => this._button(preset)));
+    }
+
+    _button({name, own, description, settings}) {
+        const {make, text} = slothfulAttention.elements;
+        const words = text(description) || text("A preset of your own.");
+        const explain = () => {
+            this.words.textContent = words;
+        };
+        const mark = make("small", {class: "slothful-own"}, text("your own"));
+        return make("button", {
+            type: "button", class: "slothful-preset", title: words, "data-preset": name,
+            "aria-label": `${text(name)}: ${words}`,
+            click: () => this._pick(name), mouseenter: explain, focus: explain,
+        }, this._icon(settings), make("span", {}, own ? name : text(name)), ...(own ? [mark] : []));
     }
 
     /** Hand the name to the server, which answers with the values of all controls. */
     _pick(name) {
-        const box = this.controls.element("preset_pick").querySelector("textarea, input");
-        box.value = name;
+        this._write(this.controls.element("preset_pick").querySelector("textarea, input"), name);
+    }
+
+    _write(box, content) {
+        box.value = content;
         updateInput(box);
+    }
+
+    /** Take the name out of the box once the controls no longer show what it names. */
+    look() {
+        const name = this.box.value;
+        const preset = name && this.presets.find((one) => one.name === name);
+        if (!preset) {
+            this.loaded = null;
+        } else if (this._shown(preset.settings)) {
+            this.loaded = name;
+        } else if (this.loaded === name) {
+            this.loaded = null;
+            this._write(this.box, "");
+        }
+    }
+
+    /** Whether the controls show these settings. */
+    _shown(settings) {
+        const values = this.controls.values();
+        return this.controls.declarations.every(({name, kind, site}) => {
+            const weight = settings.block_weights[name];
+            const wanted = site ? (weight === undefined ? 1 : weight) : settings[name];
+            return kind === "bool" || kind === "choice" ? values[name] === wanted
+                : Math.abs(values[name] - wanted) < 1e-6;
+        });
     }
 
     /** What the method does to the tokens, and over it how it changes in time. */

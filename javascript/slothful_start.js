@@ -9,7 +9,7 @@
     }
     slothfulAttention.started = true;
 
-    /** Draw the presets as they are now: in the beginning, and when one has been saved. */
+    /** Draw the presets as they are now: in the beginning, and when one has been saved or deleted. */
     async function loadPresets() {
         const reply = await fetch("./slothful-attention/presets");
         const presets = await reply.json();
@@ -32,7 +32,10 @@
     onUiLoaded(function() {
         ["txt2img", "img2img"].forEach(add);
         loadPresets();
-        setInterval(() => panels.forEach((panel) => panel.look()), LOOK);
+        setInterval(() => {
+            panels.forEach((panel) => panel.look());
+            slothfulAttention.messages.look();
+        }, LOOK);
     });
     onOptionsChanged(function() {
         if (opts.sd_model_checkpoint !== checkpoint) {

@@ -1,23 +1,24 @@
 // What is left to compute, pass by pass, and what to be careful about.
 
-(globalThis.slothfulAttention ??= {}).Summary = class {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).Summary = class {
     constructor() {
         const {make, text} = slothfulAttention.elements;
         this.rows = make("tbody");
-        const heads = [text("Left to compute"), text("self-attention"), text("U-Net")];
+        const heads = [text("Remaining computation"), text("self-attention"), text("U-Net")];
         this.table = make("table", {},
             make("thead", {}, make("tr", {}, ...heads.map((h) => make("th", {scope: "col"}, h)))),
             this.rows);
         this.notes = make("p", {class: "slothful-notes", role: "status"});
         this.root = make("section", {class: "slothful-summary",
-            "aria-label": text("Left to compute")}, this.table, this.notes);
+            "aria-label": text("Remaining computation")}, this.table);
     }
 
-    /** Draw `answer`, what the server said: {passes, model} or {error}. */
+    /** Draw `answer`, what the server said: {passes, model, nothing: why nothing will change, or
+     *  null} or {error}. `notes` is placed by whoever made this. */
     draw(answer) {
         const {make, write, text} = slothfulAttention.elements;
-        const passes = (answer.passes ?? []).filter((pass) => pass.left);
-        this.table.hidden = passes.length === 0;
+        const passes = (answer.passes || []).filter((pass) => pass.left);
+        this.table.hidden = passes.length === 0 || Boolean(answer.nothing);
         const key = JSON.stringify(passes.map((pass) => [pass.name, pass.left]));
         if (key !== this.key) {
             this.key = key;
@@ -39,23 +40,26 @@
         return cell;
     }
 
-    _notes({error, model, passes}) {
+    _notes({error, model, nothing, only_vae: onlyVae, passes}) {
         const {text} = slothfulAttention.elements;
+        const {say} = slothfulAttention.messages;
         if (error) {
-            return [error];
+            return [`${say(error)}.`];
         }
-        const notes = {
-            none: [text("No model is loaded yet.")],
-            unsupported: [text("Nothing can be applied to the loaded model.")],
-        }[model] ?? [];
+        if (nothing) {
+            const values = {reason: say(nothing)};
+            return [onlyVae ? text("Only the VAE will be tiled: {reason}.", values)
+                : text("Nothing will change: {reason}.", values)];
+        }
+        const notes = model === "none" ? [text("No model is loaded yet.")] : [];
         if (model === "loaded" && passes.some((pass) => !pass.exact)) {
-            notes.push(text("This sampler's own schedule is not known; even steps are drawn."));
+            notes.push(text("The schedule of this sampler is not known; evenly spaced steps are shown."));
         }
         const few = passes.map((pass) => pass.few).filter(Boolean)
             .sort((one, other) => one.keys - other.keys)[0];
         if (few) {
-            notes.push(text("Few keys: {site} is left with {keys}, and below {enough} parts of " +
-                "the picture get lost. Use larger tiles, less strength or a higher global ratio.",
+            notes.push(text("Too few keys: {site} keeps only {keys}; below {enough}, parts of " +
+                "the image can disappear. Use larger tiles, less strength or a higher global ratio.",
             few));
         }
         return notes;

@@ -1,6 +1,6 @@
-// The picture with the windows, or the cells, of one site at one moment.
+// The image with the windows, or the cells, of one site at one moment.
 
-(globalThis.slothfulAttention ??= {}).TileGrid = class {
+(globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).TileGrid = class {
     constructor() {
         const {make, text} = slothfulAttention.elements;
         this.image = make("img", {alt: "", hidden: ""});
@@ -19,13 +19,14 @@
         const {change, write} = slothfulAttention.elements;
         const [rows, columns] = plan?.grid ?? [1, 1];
         change(this.svg, {viewBox: `0 0 ${columns} ${rows}`});
-        this.frame.style.aspectRatio = `${width} / ${height}`;
-        this.frame.style.width = `min(100%, ${Math.round(110 * Math.min(width / height, 2))}px)`;
+        const across = Math.min(110 * Math.min(width / height, 2), 150 * width / height);
+        this.frame.style.width = `${Math.round(across)}px`;
+        this.frame.style.height = `${Math.round(across * height / width)}px`;
         change(this.image, {hidden: image ? undefined : "", src: image?.src});
-        const across = this._borders(plan, "rows", 0);
-        const down = this._borders(plan, "columns", 1);
-        const path = across.map((y) => `M0 ${y}H${columns}`).join("")
-            + down.map((x) => `M${x} 0V${rows}`).join("");
+        const lying = this._borders(plan, "rows", 0);
+        const standing = this._borders(plan, "columns", 1);
+        const path = lying.map((y) => `M0 ${y}H${columns}`).join("")
+            + standing.map((x) => `M${x} 0V${rows}`).join("");
         for (const lines of [this.lines, this.halo]) {
             change(lines, {d: path});
         }
@@ -49,7 +50,7 @@
     _words(site, plan) {
         const {text, number} = slothfulAttention.elements;
         if (!plan) {
-            return text("{site}: left alone", {site});
+            return text("{site}: skipped", {site});
         }
         if (plan.rows) {
             return text("{site}: {down}x{across} tiles on {rows}x{columns} tokens", {

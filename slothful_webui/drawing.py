@@ -15,7 +15,9 @@ from slothful import (
     SitePlan,
     UnsupportedModelError,
     estimate,
+    idle_parameters,
     shape_of,
+    why_nothing,
 )
 from slothful.arithmetic import plan_where_it_pays
 from slothful.cost import UnetShape, grid_of
@@ -25,7 +27,7 @@ from slothful_webui.engine import unet_of
 from slothful_webui.passes import Fields, Pass, passes_of
 
 FEW_KEYS = 64
-"""Fewer keys than the coarsest self-attention of SD1 has at 512x512 lose what a picture holds."""
+"""Fewer keys than the coarsest self-attention of SD1 has at 512x512 lose what an image holds."""
 
 _shapes: weakref.WeakKeyDictionary[Any, UnetShape | None] = weakref.WeakKeyDictionary()
 
@@ -34,18 +36,27 @@ def describe(settings: Settings, fields: Fields, model: Any) -> dict[str, Any]:
     """The drawing of settings for the passes that the page's fields ask for, JSON-ready.
 
     `model` is the webui's loaded model. "model" in the answer is "loaded", "none" where there is
-    no model yet, or "unsupported"; the last two have no sites, plans or costs.
+    no model yet, or "unsupported"; the last two have no sites, plans or costs. "nothing" says why
+    the U-Net will do what it does without the settings, None where it will not or there is no
+    model yet; "only_vae" is true where the VAE will be tiled all the same. "idle" are the
+    parameters without effect, each with the names of those that stand in its way.
     """
     shape = None if model is None else _shape(model)
     sites = [] if shape is None else [each.site for each in shape.sites]
     plans: dict[SitePlan, int] = {}
-    passes = [_describe_pass(settings, each, shape, plans) for each in passes_of(fields, model)]
+    asked = passes_of(fields, model)
+    passes = [_describe_pass(settings, each, shape, plans) for each in asked]
+    moments = [(one.name, one.width, one.height, _moments(settings, one)) for one in asked]
+    nothing = None if model is None else why_nothing(settings, sites, moments)
     return {
         "model": "none" if model is None else "unsupported" if shape is None else "loaded",
         "sites": [{"name": s.name, "side": s.side, "level": s.level, "depth": s.depth}
                   for s in sites],
         "plans": [_describe_plan(plan) for plan in plans],
         "passes": passes,
+        "nothing": nothing,
+        "only_vae": nothing is not None and settings.vae_tiles,
+        "idle": idle_parameters(settings),
     }  # fmt: skip
 
 

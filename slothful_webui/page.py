@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from slothful import FAMILY_SITES, Settings, SettingsError
-from slothful_webui.controls import CONTROLS, Control, named, values_of
-from slothful_webui.presets import Preset, PresetError, PresetFolders
+from slothful import FAMILY_SITES
+from slothful_webui.controls import CONTROLS, Control
+from slothful_webui.preset_box import build_presets, connect_presets
+from slothful_webui.presets import PresetFolders
 
 GROUPS = {
     "main": None,
@@ -42,24 +43,7 @@ def build_controls(
     """
     import gradio as gr  # here, so that generating without a page needs no gradio
 
-    name = gr.Dropdown(
-        choices=presets.names(),
-        value=None,
-        label="Preset",
-        allow_custom_value=True,
-        elem_id=elem_id("preset"),
-        info="Choose one and load it, or type a name and save the values below under it.",
-    )
-    name.do_not_save_to_config = True
-    with gr.Row(elem_id=elem_id("presets")):
-        buttons = [
-            gr.Button(text, elem_id=elem_id(f"preset_{text.lower()}"), size="sm", min_width=60)
-            for text in ("Load", "Save", "Reset")
-        ]
-    # the page's script draws the presets here and puts the name of one that is clicked into the box
-    gr.HTML(f'<div id="{elem_id("preset_buttons")}" class="slothful"></div>')
-    picked = gr.Textbox(elem_id=elem_id("preset_pick"), visible=False)
-    picked.do_not_save_to_config = True
+    preset_box = build_presets(gr, elem_id)
     components: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     for group, heading in GROUPS.items():
@@ -71,21 +55,7 @@ def build_controls(
     compare = gr.Checkbox(False, label="Compare", elem_id=elem_id("compare"), visible=False)
     compare.do_not_save_to_config = True
     controls = [components[control.name] for control in CONTROLS]
-    load, save, reset = _preset_actions(gr, presets)
-    for button, action, inputs, outputs in (
-        (buttons[0], load, [name], controls),
-        (buttons[1], save, [name, *controls], [name]),
-        (buttons[2], reset, [], controls),
-    ):
-        event = button.click(action, inputs=inputs, outputs=outputs, show_progress=False)
-        if button is buttons[1]:
-            event.then(None, _js="() => slothfulAttention.loadPresets()")
-    picked.input(
-        lambda chosen: [chosen, *load(chosen)],
-        inputs=[picked],
-        outputs=[name, *controls],
-        show_progress=False,
-    )
+    connect_presets(gr, preset_box, presets, controls)
     _show_what_applies(gr, elem_id, components, groups, site_names)
     return controls, compare
 
@@ -100,6 +70,7 @@ def _panel(elem_id: str) -> str:
             "site": control.is_site,
             "label": control.label,
             "methods": control.parameter.methods,
+            "idle": control.parameter.idle,
             "choices": control.parameter.choices,
             "minimum": control.parameter.minimum,
             "maximum": control.parameter.maximum,
@@ -163,28 +134,6 @@ def _methods_of(group: str) -> set[str]:
     """The methods that use a group; empty if all do."""
     used = [c.parameter.methods for c in CONTROLS if c.parameter.group == group]
     return set().union(*used) if all(used) else set()
-
-
-def _preset_actions(gr: Any, presets: PresetFolders) -> tuple[Callable, Callable, Callable]:
-    """What the buttons do: load(name) and reset() give all controls' values, save(name, *values)
-    the list of presets. What goes wrong is shown as a notice.
-    """
-
-    def load(name: str) -> list[Any]:
-        try:
-            return values_of(presets.load(name or "").settings)
-        except PresetError as error:
-            raise gr.Error(str(error)) from error
-
-    def save(name: str, *values: Any) -> Any:
-        try:
-            settings = Settings.from_mapping(named(values))
-            presets.save(Preset((name or "").strip(), settings))
-        except (PresetError, SettingsError, OSError) as error:
-            raise gr.Error(str(error)) from error
-        return gr.update(choices=presets.names(), value=name.strip())
-
-    return load, save, lambda: values_of(Settings())
 
 
 def _component(gr: Any, control: Control, elem_id: str) -> Any:

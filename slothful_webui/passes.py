@@ -24,6 +24,9 @@ _LIMITS = {
     "hr_steps": (0, 500),
 }
 
+SAME = "Use same"
+"""How the page says that the hires pass uses the sampler or the scheduler of the base pass."""
+
 
 class FieldError(ValueError):
     """A field of the page is out of range; the message names it, the value and the range."""
@@ -34,7 +37,8 @@ class Fields:
     """The page's fields that decide which passes there are, under the webui's names.
 
     Sizes in pixels; `hr_resize_x` or `hr_resize_y` above 0 go before `hr_scale`; `hr_steps` of 0
-    are as many as `steps`. Raises `FieldError`.
+    are as many as `steps`. `hr_sampler` and `hr_scheduler` are those of the hires pass where they
+    do not begin with `SAME`. Raises `FieldError`.
     """
 
     width: float = 512
@@ -49,6 +53,8 @@ class Fields:
     hr_resize_x: float = 0
     hr_resize_y: float = 0
     hr_steps: float = 0
+    hr_sampler: str = SAME
+    hr_scheduler: str = SAME
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
@@ -64,6 +70,12 @@ class Fields:
         """Fields by name; those that are missing keep their defaults, others are not looked at."""
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in names})
+
+    def sampling(self, *, hires: bool) -> tuple[str, str]:
+        """(sampler, scheduler) of the hires pass or of the others."""
+        own = (self.hr_sampler, self.hr_scheduler) if hires else (SAME, SAME)
+        base = self.sampler, self.scheduler
+        return tuple(b if not o or str(o).startswith(SAME) else o for o, b in zip(own, base))
 
     @property
     def hires_size(self) -> tuple[int, int]:
@@ -112,7 +124,7 @@ def _timesteps(fields: Fields, model: Any, *, hires: bool) -> tuple[tuple[float,
             return tuple(sorted(own, reverse=True)), True
         # whatever a sampler of another extension does here, the page still gets a drawing
         except Exception as error:
-            logger.debug("the schedule of %s is not known: %s", fields.sampler, error)
+            logger.debug("the schedule of %s is not known: %s", fields.sampling(hires=hires), error)
     start = min(fields.denoising_strength, 0.999) if tail else 1.0
     count = (fields.hr_steps or fields.steps) if hires else fields.steps
     if fields.img2img:  # it begins inside a schedule of all steps
@@ -124,7 +136,8 @@ def _stand_in(fields: Fields, model: Any, hires: bool, tail: bool) -> Any:
     """What a sampler asks the request for when it makes its schedule."""
     from modules import sd_samplers
 
-    sampler = sd_samplers.create_sampler(fields.sampler, model)
+    name, scheduler = fields.sampling(hires=hires)
+    sampler = sd_samplers.create_sampler(name, model)
     return types.SimpleNamespace(
         sampler=sampler,
         steps=fields.steps,
@@ -132,8 +145,8 @@ def _stand_in(fields: Fields, model: Any, hires: bool, tail: bool) -> Any:
         is_hr_pass=hires,
         init_images=[True] if tail else None,
         denoising_strength=fields.denoising_strength,
-        scheduler=fields.scheduler,
-        hr_scheduler=fields.scheduler,
+        scheduler=scheduler,
+        hr_scheduler=scheduler,
         sampler_noise_scheduler_override=None,
         extra_generation_params={},
         width=fields.width,

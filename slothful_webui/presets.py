@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slothful import Settings, SettingsError
+from slothful import Settings, SettingsError, echo
 
 SHIPPED = Path(__file__).resolve().parents[1] / "presets"
 """The folder of the presets that come with the extension."""
 
 _NAME = re.compile(r"\w[\w .()+-]{0,63}")
 _DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_OWN = "{name} (own)"
 
 logger = logging.getLogger(__name__)
 
 
 class PresetError(ValueError):
     """A preset cannot be read or written; the message names it and the reason."""
+
+
+class PresetFolderError(PresetError, OSError):
+    """The disk refuses; the message names the preset, the folder and the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +42,11 @@ class Preset:
 
 
 class PresetFolders:
-    """The presets of several folders; where a name is in two of them, the later folder's counts.
+    """The presets of several folders. The last folder is the user's own: presets are saved to it
+    and deleted from it. The others hold those that come with the extension, and keep their names.
 
-    New presets are written to the last folder, the user's own.
+    A file of the user's that has a shipped preset's name all the same, as from an older version,
+    is the preset "name (own)".
     """
 
     def __init__(self, folders: Sequence[Path]):
@@ -48,9 +56,8 @@ class PresetFolders:
         """All presets that can be read, in alphabetical order. Damaged files are left out, each
         named in the log.
         """
-        names = {path.stem for folder in self.folders for path in folder.glob("*.json")}
         good = []
-        for name in sorted(names, key=str.casefold):
+        for name in sorted(self._files(), key=str.casefold):
             try:
                 self.load(name)
             except PresetError as error:
@@ -61,49 +68,117 @@ class PresetFolders:
 
     def load(self, name: str) -> Preset:
         """One preset. Raises `PresetError` if there is none of this name or its file is damaged."""
-        _check_name(name)
-        for folder in reversed(self.folders):
-            path = folder / f"{name}.json"
-            if path.is_file():
-                return _read(path)
-        raise PresetError(f"there is no preset {name!r}")
+        check_name(name)
+        path = self._files().get(name)
+        if path is None:
+            raise PresetError(f"there is no preset {echo(name)}")
+        return _read(path, name)
+
+    def is_own(self, name: str) -> bool:
+        """Whether a preset is the user's own, and can be replaced and deleted."""
+        path = self._files().get(name)
+        return path is not None and path.parent == self.folders[-1]
 
     def save(self, preset: Preset) -> Path:
-        """Write a preset to the user's folder, whole or not at all.
+        """Write a preset to the user's folder, whole or not at all; one of the user's own under
+        this name is replaced.
 
-        Raises `PresetError` for a name that a file cannot have, `OSError` if the disk refuses.
+        Raises `PresetError` for a name that a file cannot have or a shipped preset has, and
+        `PresetFolderError` if the disk refuses.
         """
-        _check_name(preset.name)
+        check_name(preset.name)
+        if preset.name.casefold() in map(str.casefold, self._shipped()):
+            raise PresetError(
+                f"the preset {preset.name!r} comes with the extension and is kept; "
+                "choose another name"
+            )
         folder = self.folders[-1]
-        folder.mkdir(parents=True, exist_ok=True)
+        path = self._files().get(preset.name, folder / f"{preset.name}.json")
         content = {"description": preset.description, "settings": preset.settings.changed()}
-        handle, part = tempfile.mkstemp(dir=folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=2, ensure_ascii=False)
-            path = folder / f"{preset.name}.json"
-            os.replace(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
-        return path
+        with _told_where(f"cannot save the preset {preset.name!r} in {folder}", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            return _write_whole(path, content)
+
+    def delete(self, name: str) -> None:
+        """Delete one of the user's own presets, also one whose file is damaged.
+
+        Raises `PresetError` for a shipped one or one that does not exist, and `PresetFolderError`
+        if the disk refuses.
+        """
+        check_name(name)
+        path = self._files().get(name)
+        if path is None:
+            raise PresetError(f"there is no preset {echo(name)}")
+        if not self.is_own(name):
+            raise PresetError(f"the preset {name!r} comes with the extension and cannot be deleted")
+        with _told_where(f"cannot delete the preset {name!r} in {path.parent}", path.parent):
+            path.unlink()
+
+    def _shipped(self) -> dict[str, Path]:
+        return {path.stem: path for folder in self.folders[:-1] for path in _json_files(folder)}
+
+    def _files(self) -> dict[str, Path]:
+        """The file of each preset by its name."""
+        files = self._shipped()
+        taken = set(map(str.casefold, files))
+        own = {path.stem: path for path in _json_files(self.folders[-1])}
+        free = {name: path for name, path in own.items() if name.casefold() not in taken}
+        renamed = {_OWN.format(name=name): own[name] for name in own.keys() - free.keys()}
+        return {**files, **renamed, **free}
 
 
-def _check_name(name: str) -> None:
-    """Names stay inside the folder and are possible on every system."""
-    if not _NAME.fullmatch(name) or _DEVICE_NAMES.fullmatch(name) or name.endswith((" ", ".")):
+def check_name(name: str) -> None:
+    """Names stay inside the folder and are possible on every system. Raises `PresetError`."""
+    if not name:
+        raise PresetError("type a name for the preset first")
+    if not _NAME.fullmatch(name) or name.endswith((" ", ".")):
         raise PresetError(
-            f"a preset's name has 1 to 64 letters, digits, spaces or any of _.()+- and begins with "
-            f"a letter or digit, got {name!r}"
+            f"a preset cannot be named {echo(name)}: use 1 to 64 letters, digits, spaces and "
+            "_ . ( ) + -, with a letter or digit first and no space or dot last"
         )
+    if _DEVICE_NAMES.fullmatch(name):
+        raise PresetError(f"a preset cannot be named {name!r}: Windows keeps this name for itself")
 
 
-def _read(path: Path) -> Preset:
+def _json_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.glob("*.json"))
+    except OSError as error:
+        logger.warning("the presets in %s cannot be listed: %s", folder, error.strerror)
+        return []
+
+
+def _write_whole(path: Path, content: dict) -> Path:
+    """Write a JSON file that is there whole or, if anything fails, as it was."""
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2, ensure_ascii=False)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+    return path
+
+
+@contextlib.contextmanager
+def _told_where(failure: str, folder: Path) -> Iterator[None]:
+    """What the disk refuses in here is told as this failure, with the reason."""
+    try:
+        yield
+    except OSError as error:
+        blocked = next((p for p in (folder, *folder.parents) if os.path.isfile(p)), None)
+        reason = f"{blocked} is a file" if blocked else error.strerror or str(error)
+        raise PresetFolderError(f"{failure}: {reason}") from error
+
+
+def _read(path: Path, name: str) -> Preset:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         settings = Settings.from_mapping(content["settings"])
-        return Preset(path.stem, settings, str(content.get("description", "")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Preset(name, settings, str(content.get("description", "")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         # SettingsError is a ValueError and says which parameter
         reason = error if isinstance(error, SettingsError) else f"not a preset file ({error})"
         raise PresetError(f"{path.name}: {reason}") from error

@@ -31,6 +31,7 @@ def add_routes(app: Any, loaded_model: Callable[[], Any], presets: PresetFolders
         return [
             {
                 "name": preset.name,
+                "own": presets.is_own(preset.name),
                 "description": preset.description,
                 "settings": preset.settings.as_dict(),
             }

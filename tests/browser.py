@@ -119,6 +119,11 @@ class HostPage:
         box.fill(text)
         box.press("Tab")
 
+    def set_hidden(self, name: str, text: str) -> None:
+        """Put a number into a slider's field that may not be seen, as a stored value is put."""
+        box = self.control(name).locator("input[type=number]")
+        box.evaluate("(box, text) => { box.value = text; updateInput(box); }", text)
+
     def wait_until(self, condition, limit: int = TIMEOUT) -> None:
         """Wait for what the server answers, `limit` milliseconds at most; `condition` is asked
         again and again.
@@ -207,15 +212,18 @@ def read_picture(address: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def opened(
-    port: int, width: int = 1280, height: int = 1000, theme: str = "dark"
+    port: int, width: int = 1280, height: int = 1000, theme: str = "dark", before: str = ""
 ) -> Iterator[HostPage]:
-    """A page of a host at a port of this machine; asserts that no script failed on it."""
+    """A page of a host at a port of this machine; asserts that no script failed on it. `before` is
+    a script that runs before the page's own.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         try:
             page = HostPage(browser.new_page(viewport={"width": width, "height": height}), port)
+            page.page.add_init_script(before)
             page.open(theme)
             yield page
             assert page.errors == [], page.errors

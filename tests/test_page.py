@@ -130,17 +130,29 @@ def test_presets_are_loaded_reset_and_saved(built, presets):
     picked = built.fire("preset_pick", "input", preset_pick="soft")
     assert picked.pop("preset") == "soft"
     assert list(picked.values()) == values_of(soft)
-    built.fire("preset_save", preset=" mine ", OUT09=0.5, peak_time=0.1)
-    expected = Settings(peak_time=0.1, block_weights={"OUT09": 0.5})
-    assert presets.load("mine").settings == expected
+
+
+def test_presets_are_saved_replaced_and_deleted_with_a_word(built, presets, capsys):
+    """Without a page, gradio prints its notices."""
+    for said, decay in (("saved", 1), ("replaced", 3)):
+        built.fire("preset_save", preset=" mine ", OUT09=0.5, time_decay=decay)
+        expected = Settings(time_decay=decay, block_weights={"OUT09": 0.5})
+        assert presets.load("mine").settings == expected
+        assert capsys.readouterr().out == f"Slothful Attention: {said} the preset 'mine'\n"
+    assert built.fire("preset_delete", preset="mine") == {"preset": ""}
+    assert capsys.readouterr().out == "Slothful Attention: deleted the preset 'mine'\n"
+    assert "mine" not in presets.names()
 
 
 @pytest.mark.parametrize(
     ("button", "values", "message"),
     [
         ("preset_load", {"preset": "nothing"}, "there is no preset 'nothing'"),
-        ("preset_load", {"preset": None}, "a preset's name has 1 to 64"),
-        ("preset_save", {"preset": "../up"}, "a preset's name has 1 to 64"),
+        ("preset_load", {"preset": None}, "type a name for the preset first"),
+        ("preset_save", {"preset": " "}, "type a name for the preset first"),
+        ("preset_save", {"preset": "../up"}, "a preset cannot be named '../up': use 1 to 64"),
+        ("preset_save", {"preset": "soft"}, "'soft' comes with the extension and is kept"),
+        ("preset_delete", {"preset": "soft"}, "comes with the extension and cannot be deleted"),
         ("preset_save", {"preset": "x", "peak_time": 7}, "peak_time must be between 0 and 1"),
     ],
 )

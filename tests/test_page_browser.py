@@ -2,7 +2,9 @@
 
 import base64
 import json
+import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from tests.browser import NEEDS_CHROMIUM, opened, read_picture
 from tests.webui import REQUEST, encode
 
 pytestmark = NEEDS_CHROMIUM
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CHANGED = Settings(
     method="Near-sighted Attention", peak_time=0.25, time_axis="pass progress", keep_middle=False,
@@ -109,6 +113,7 @@ def test_presets_are_loaded_saved_and_reset(page, host, panel):
     page.control("preset_save").click()
     file = host.folder / "slothful-presets" / "my own.json"
     page.wait_until(file.is_file)
+    page.wait_until(lambda: page.page.locator("#tab_txt2img [data-preset='my own']").count())
     page.control("preset_reset").click()
     page.wait_until(lambda: page.values() == values_of(Settings()))
     # the new one has a button too
@@ -133,7 +138,49 @@ def test_a_name_that_leaves_the_folder_is_refused_with_a_notice(page, panel):
     page.choose("preset", "../up")
     page.control("preset_save").click()
     notice = page.page.locator(".toast-wrap")
-    page.wait_until(lambda: "a preset's name has 1 to 64 letters" in notice.inner_text())
+    page.wait_until(lambda: "a preset cannot be named '../up': use 1" in notice.inner_text())
+
+
+def test_what_is_typed_is_the_name_whatever_presets_contain_it(page, host, panel):
+    """Not completed to "hard contrast", and no shipped preset is replaced."""
+    notice = page.page.locator(".toast-wrap")
+    page.choose("preset", "hard con")
+    assert page.value("preset") == "hard con"
+    page.control("preset_save").click()
+    page.wait_until(lambda: "saved the preset 'hard con'" in notice.inner_text())
+    own = page.page.locator("#tab_txt2img [data-preset='hard con']")
+    page.wait_until(own.is_visible)
+    assert "your own" in own.inner_text()
+    assert "your own" not in page.page.locator("[data-preset='soft']").first.inner_text()
+    page.choose("preset", "soft")
+    page.control("preset_save").click()
+    page.wait_until(lambda: "'soft' comes with the extension and is kept" in notice.inner_text())
+    page.choose("preset", "hard con")
+    page.control("preset_delete").click()
+    page.wait_until(lambda: "deleted the preset 'hard con'" in notice.inner_text())
+    page.wait_until(lambda: own.count() == 0)
+    assert page.value("preset") == ""
+    assert not (host.folder / "slothful-presets" / "hard con.json").exists()
+
+
+@pytest.mark.parametrize("change", ["reset", "paste", "slider"])
+def test_the_name_of_a_preset_goes_when_its_values_do(page, panel, change):
+    page.page.locator("#tab_txt2img [data-preset='soft']").click()
+    soft = PresetFolders([SHIPPED]).load("soft").settings
+    page.wait_until(lambda: page.values() == values_of(soft))
+    page.page.wait_for_timeout(1000)
+    assert page.value("preset") == "soft"
+    if change == "reset":
+        page.control("preset_reset").click()
+    elif change == "paste":
+        page.paste(PASTED)
+    else:
+        page.drag_slider("peak_time", 0.4, 0.6)
+    page.wait_until(lambda: page.value("preset") == "")
+    # a name that is typed, as for saving these values under it, stays
+    page.choose("preset", "soft")
+    page.page.wait_for_timeout(1000)
+    assert page.value("preset") == "soft"
 
 
 # -- generating
@@ -275,6 +322,81 @@ def test_the_page_in_japanese(tmp_path):
         assert button.inner_text() == "ソフト"
         assert "平均" in button.get_attribute("title")
         page.wait_until(lambda: "効果のピーク時刻" in page.control("peak_time").inner_text())
+        _choices_in_japanese(page)
+        _messages_in_japanese(page, panel)
+
+
+def _choices_in_japanese(page):
+    """They are shown so, and sent as they are."""
+    kept = page.control("kept_token")
+    cover = kept.locator(".slothful-choice")
+    page.wait_until(lambda: cover.inner_text() == "似たトークンを代表")
+    assert page.value("kept_token") == "merged"
+    kept.locator("input").click()
+    items = kept.locator("li")
+    page.wait_until(lambda: "最初" in kept.inner_text())
+    assert all(name not in items.all_inner_texts() for name in ("first", "jittered", "merged"))
+    items.filter(has_text="最初").click()
+    page.wait_until(lambda: page.value("kept_token") == "first")
+    page.wait_until(lambda: cover.inner_text() == "最初")
+    page.wait_until(lambda: page.control("drawings").locator(".slothful-notes").is_hidden())
+
+
+def _messages_in_japanese(page, panel):
+    page.type_number("peak_time", "7")
+    refused = "効果のピーク時刻は0 から 1 の範囲で指定してください"
+    page.wait_until(lambda: refused in panel.inner_text())
+    page.control("preset_reset").click()
+    page.wait_until(lambda: refused not in panel.inner_text())
+    notice = page.page.locator(".toast-wrap")
+    page.choose("preset", "soft")
+    page.control("preset_save").click()
+    page.wait_until(lambda: "Attention: 'soft' は拡張機能に付属する" in notice.inner_text())
+    assert "エラー" in notice.inner_text()
+    note = page.control("in_mode").locator(".slothful-note")
+    page.wait_until(lambda: "1D か 2D か" in note.inner_text())
+    page.choose("passes", "hires")
+    page.wait_until(lambda: "高解像度パスだけに適用する設定" in panel.inner_text())
+
+
+NEWER = """
+    for (const [owner, names] of [
+        [Array.prototype, ["findLast", "findLastIndex", "at", "toSorted", "toReversed",
+            "toSpliced", "with", "group"]],
+        [String.prototype, ["at", "replaceAll", "isWellFormed"]],
+        [Object, ["hasOwn", "groupBy"]], [Promise, ["any", "withResolvers"]],
+        [window, ["structuredClone"]], [Element.prototype, ["checkVisibility"]],
+        [URL, ["canParse"]], [Set.prototype, ["union", "intersection", "difference"]],
+        [AbortSignal, ["timeout", "any"]],
+    ]) {
+        names.forEach((name) => delete owner[name]);
+    }
+"""
+"""Functions that browsers of 2021 lack, taken away."""
+
+
+def test_the_page_on_a_browser_without_newer_functions(embedded):
+    with opened(embedded.port, before=NEWER) as page:
+        page.open_groups()
+        panel = page.control("drawings")
+        page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
+        page.page.locator("#tab_txt2img [data-preset='soft']").click()
+        page.wait_until(lambda: page.value("preset") == "soft")
+        for method in Settings.parameter("method").choices:
+            page.choose("method", method)
+            page.wait_until(lambda method=method: page.value("method") == method)
+            page.page.wait_for_timeout(500)
+        page.type_number("peak_time", "7")
+        page.wait_until(lambda: "must be between" in panel.inner_text())
+
+
+def test_the_scripts_are_written_for_the_browsers_that_gradio_runs_on():
+    """Syntax of after 2020, which would keep a script from being read."""
+    newer = re.compile(r"\?\?=|\|\|=|&&=|\b\d+_\d|^\s*(static )?#\w|\(\?<[=!]", re.MULTILINE)
+    for path in (ROOT / "javascript").glob("*.js"):
+        assert not newer.search(path.read_text(encoding="utf-8")), path.name
+    style = (ROOT / "style.css").read_text(encoding="utf-8")
+    assert not re.search(r":(has|is|where)\(|aspect-ratio|inset:|@layer|@container", style)
 
 
 def test_the_host_ends_though_a_page_was_left_while_a_picture_was_made(tmp_path):

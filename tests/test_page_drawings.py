@@ -9,6 +9,7 @@ import pytest
 
 from slothful import Moment, Settings
 from slothful.plan import site_strength
+from slothful_webui.infotext import write_infotext
 from tests.browser import NEEDS_CHROMIUM
 from tests.test_formulas import Site
 
@@ -95,7 +96,7 @@ def test_the_map_shows_the_moment_and_edits_weights(page, panel):
     scrub = panel.get_by_role("slider", name="Moment")
     scrub.focus()
     scrub.press("End")
-    page.wait_until(lambda: "left alone" in cell.get_attribute("aria-label")
+    page.wait_until(lambda: "skipped" in cell.get_attribute("aria-label")
                     or float(cell.locator("b").inner_text()) < 4)  # fmt: skip
     assert re.match(r"base, step (\d+) of \1, noise", scrub.get_attribute("aria-valuetext"))
     cell.click()
@@ -142,11 +143,92 @@ def test_arithmetic_left_and_the_warning_of_few_keys(page, panel):
     assert panel.locator(".slothful-notes").is_hidden()
     page.type_number("in_slothful", "50")
     page.type_number("out_slothful", "50")
-    page.wait_until(lambda: "Few keys:" in panel.inner_text())
+    page.wait_until(lambda: "Too few keys:" in panel.inner_text())
 
 
-def test_a_value_out_of_range_is_named(page, panel):
+# -- what is refused
+
+
+def test_a_value_out_of_range_is_named_and_what_is_drawn_is_faded_meanwhile(page, panel):
     page.control("peak_time").locator("input[type=number]").fill("7")
-    page.wait_until(lambda: "peak_time must be between 0 and 1, got 7" in panel.inner_text())
+    said = "Peak time must be between 0 and 1, got 7"
+    page.wait_until(lambda: said in panel.inner_text())
+    assert said in page.control("peak_time").inner_text()
+    opacity = "svg => getComputedStyle(svg).opacity"
+    chart = panel.locator(".slothful-chart")
+    assert float(chart.evaluate(opacity)) < 0.6
     page.control("preset_reset").click()
-    page.wait_until(lambda: "must be" not in panel.inner_text())
+    page.wait_until(lambda: "must be" not in page.control("enable").inner_text())
+    assert float(chart.evaluate(opacity)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("peak_time", "7", "Peak time must be between 0 and 1, got 7"),
+        ("OUT09", "-1", "Block weight OUT09 must be between 0 and 2, got -1"),
+    ],
+)
+def test_the_control_of_a_refused_value_is_shown(page, name, value, said):
+    """As a stored value may be, in a group that is folded up."""
+    page.control("enable").locator(".label-wrap").first.click()
+    panel = page.control("drawings")
+    page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
+    control = page.control(name)
+    assert control.is_hidden()
+    page.set_hidden(name, value)
+    page.wait_until(control.is_visible)
+    assert said in control.inner_text()
+    # it can be folded up again
+    page.control("enable").locator(".label-wrap.open").last.click()
+    page.page.wait_for_timeout(1000)
+    assert control.is_hidden()
+
+
+# -- what has no effect
+
+
+NOTHING = [
+    ({"passes": "hires"}, 256, "it is applied in the hires pass only, and there is none"),
+    ({"min_size": 512}, 256, "the shorter side of the image is below"),
+    ({"in_slothful": 1, "out_slothful": 1}, 256, "the strength is never above 1"),
+    ({"method": "Plain Tiles"}, 256, "the tiles are at least as large as the image"),
+    ({"method": "Token Merging", "merge_attention": False}, 256, "all parts of token merging are"),
+]
+
+
+@pytest.mark.parametrize(("values", "size", "reason"), NOTHING, ids=lambda v: str(v)[:40])
+def test_nothing_will_change_is_said_before_with_the_reason(page, panel, values, size, reason):
+    page.paste(f"x\nSteps: 8, Size: {size}x{size}, Slothful Attention: "
+               + write_infotext(Settings.from_mapping(values)))  # fmt: skip
+    said = f"Nothing will change: {reason}"
+    page.wait_until(lambda: said in panel.inner_text())
+    assert not any(cell.inner_text() for cell in panel.locator(".slothful-cell b").all())
+    assert panel.locator(".slothful-summary table").is_hidden()
+    page.control("preset_reset").click()
+    page.wait_until(lambda: "Nothing will change" not in panel.inner_text())
+    page.wait_until(lambda: panel.locator(".slothful-summary table").is_visible())
+
+
+def test_a_control_without_effect_says_what_stands_in_its_way(page, panel):
+    note = lambda name: page.control(name).locator(".slothful-note")  # noqa: E731
+    for side in ("in", "out"):
+        said = "Only 1D or 2D matters while key blend is 0 and value blend is 0."
+        page.wait_until(lambda side=side: note(f"{side}_mode").count() > 0)
+        assert note(f"{side}_mode").inner_text() == said
+    page.type_number("in_v_blend", "0.5")
+    page.wait_until(note("in_mode").is_hidden)
+    assert note("out_mode").is_visible()
+    assert note("vae_tile_size").inner_text() == "No effect while Tile the VAE is off."
+    page.control("vae_tiles").locator("input").check()
+    page.wait_until(note("vae_tile_size").is_hidden)
+    page.type_number("time_decay", "0")
+    page.wait_until(lambda: note("peak_time").count() > 0)
+    assert note("peak_time").inner_text() == "No effect while Time decay is 0."
+
+
+def test_the_legend_is_there_where_there_are_curves(page, panel):
+    legend = panel.locator(".slothful-key").first
+    for method, shown in (("Plain Tiles", False), ("Near-sighted Attention", True)):
+        page.choose("method", method)
+        page.wait_until(lambda shown=shown: legend.is_visible() == shown)

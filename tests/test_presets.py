@@ -1,13 +1,15 @@
 """Presets: reading, writing, and files that are damaged or badly named."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slothful import Settings
-from slothful_webui.presets import SHIPPED, Preset, PresetError, PresetFolders
+from slothful_webui.presets import SHIPPED, Preset, PresetError, PresetFolderError, PresetFolders
 from tests.test_settings import any_settings
 
 
@@ -35,10 +37,41 @@ def test_a_saved_preset_comes_back(settings, tmp_path_factory):
     assert own.names() == ["mine (1)"]
 
 
-def test_the_users_preset_goes_before_the_shipped_one(folders):
-    folders.save(Preset("soft", Settings(peak_time=0.9)))
-    assert folders.load("soft").settings == Settings(peak_time=0.9)
-    assert folders.names().count("soft") == 1
+@pytest.mark.parametrize("name", ["soft", "Soft", "HARD contrast"])
+def test_a_shipped_preset_keeps_its_name(folders, name):
+    with pytest.raises(PresetError, match=f"{name}.* comes with the extension and is kept"):
+        folders.save(Preset(name, Settings(peak_time=0.9)))
+    assert folders.load("soft") == PresetFolders([SHIPPED]).load("soft")
+    assert not folders.folders[-1].exists()
+    assert not folders.is_own("soft")
+
+
+def test_an_older_file_of_a_shipped_name_is_kept_apart_and_can_be_replaced_and_deleted(folders):
+    own = folders.folders[-1]
+    own.mkdir()
+    (own / "Soft.json").write_text('{"settings": {"peak_time": 0.9}}')
+    assert folders.load("soft") == PresetFolders([SHIPPED]).load("soft")
+    assert folders.load("Soft (own)").settings == Settings(peak_time=0.9)
+    assert {"soft", "Soft (own)"} < set(folders.names())
+    assert folders.is_own("Soft (own)")
+    folders.save(Preset("Soft (own)", Settings(peak_time=0.1)))
+    assert folders.load("Soft (own)").settings == Settings(peak_time=0.1)
+    folders.delete("Soft (own)")
+    assert list(own.iterdir()) == []
+
+
+def test_own_presets_are_deleted_and_shipped_ones_are_not(folders):
+    folders.save(Preset("mine", Settings()))
+    assert folders.is_own("mine")
+    (folders.folders[-1] / "bad.json").write_text("{")
+    folders.delete("mine")
+    folders.delete("bad")
+    assert folders.names() == PresetFolders([SHIPPED]).names()
+    with pytest.raises(PresetError, match="'soft' comes with the extension and cannot be deleted"):
+        folders.delete("soft")
+    for name in ("mine", "never was"):
+        with pytest.raises(PresetError, match=f"there is no preset '{name}'"):
+            folders.delete(name)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"settings": 3}', '{"settings": {"x": 1}}',
@@ -55,12 +88,32 @@ def test_a_damaged_file_is_named_and_the_others_stay(folders, caplog, content):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "../up", "a/b", "a\\b", ".hidden", "a" * 65, "x\n", "con", "NUL.txt", "dot.", "C:x"],
+    [
+        "",
+        "../up",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "a" * 65,
+        "x\n",
+        "con",
+        "NUL.txt",
+        "dot.",
+        "C:x",
+        "/" * 10_000,
+    ],
 )
 def test_names_cannot_leave_the_folder(folders, name):
-    for act in (lambda: folders.save(Preset(name, Settings())), lambda: folders.load(name)):
-        with pytest.raises(PresetError):
+    for act in (lambda: folders.save(Preset(name, Settings())), lambda: folders.load(name),
+                lambda: folders.delete(name)):  # fmt: skip
+        with pytest.raises(PresetError, match="name") as error:
             act()
+        assert len(str(error.value)) < 300
+
+
+def test_without_a_name_one_is_asked_for(folders):
+    with pytest.raises(PresetError, match=r"^type a name for the preset first$"):
+        folders.save(Preset("", Settings()))
 
 
 @given(st.text())
@@ -78,10 +131,68 @@ def test_an_interrupted_save_leaves_the_old_file_and_no_other(folders, monkeypat
     folders.save(Preset("mine", Settings(peak_time=0.1)))
 
     def full(*_):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(PresetError, match=r"cannot save the preset 'mine' in .*no space"):
         folders.save(Preset("mine", Settings(peak_time=0.9)))
     assert folders.load("mine").settings == Settings(peak_time=0.1)
     assert [path.name for path in folders.folders[-1].iterdir()] == ["mine.json"]
+
+
+def a_file(tmp_path):
+    (tmp_path / "own").write_text("")
+    return tmp_path / "own", "own is a file"
+
+
+def inside_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "deep" / "own", "file is a file"
+
+
+def where_nobody_writes(tmp_path):
+    return Path("/proc/slothful-presets"), "No such file or directory"
+
+
+def a_folder_of_the_presets_name(tmp_path):
+    (tmp_path / "mine.json").mkdir()
+    return tmp_path, "Is a directory"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the folders are those of a POSIX system")
+@pytest.mark.parametrize(
+    "place", [a_file, inside_a_file, where_nobody_writes, a_folder_of_the_presets_name]
+)
+def test_a_folder_that_cannot_be_written_is_named_with_the_reason(place, tmp_path):
+    folder, reason = place(tmp_path)
+    presets = PresetFolders([SHIPPED, folder])
+    assert presets.names() == PresetFolders([SHIPPED]).names()
+    with pytest.raises(PresetFolderError, match=reason) as error:
+        presets.save(Preset("mine", Settings()))
+    assert str(error.value).startswith(f"cannot save the preset 'mine' in {folder}: ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of a process are those of a POSIX system")
+def test_a_disk_that_takes_no_more_leaves_the_old_preset(folders):
+    import resource  # not on every system
+
+    folders.save(Preset("mine", Settings(peak_time=0.1)))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, limits[1]))
+    try:
+        with pytest.raises(PresetFolderError, match=r"cannot save the preset 'mine' in .*large"):
+            folders.save(Preset("mine", Settings(peak_time=0.9)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert folders.load("mine").settings == Settings(peak_time=0.1)
+    assert [path.name for path in folders.folders[-1].iterdir()] == ["mine.json"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_a_folder_without_permission_is_named(folders):
+    folders.folders[-1].mkdir()
+    folders.save(Preset("mine", Settings()))
+    folders.folders[-1].chmod(0o500)
+    for act in (lambda: folders.save(Preset("mine", Settings())), lambda: folders.delete("mine")):
+        with pytest.raises(PresetFolderError, match=r"'mine' in .*Permission denied"):
+            act()

@@ -6,20 +6,25 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
-from slothful import Settings
+import pytest
+
+from slothful import Settings, SettingsError
 from slothful.nothing import REASONS
 from slothful.obstacles import NOTES
 from slothful_webui import comparison, hypertile, scope
 from slothful_webui.language import report
 from slothful_webui.options import LEVELS
 from slothful_webui.page import GROUPS, SITE_ROWS
-from slothful_webui.presets import SHIPPED, PresetFolders
+from slothful_webui.presets import SHIPPED, Preset, PresetError, PresetFolders
 from slothful_webui.sampling import TITLE
 from standalone.runner import load_script_class
 
 ROOT = Path(__file__).resolve().parents[1]
 JAPANESE = json.loads((ROOT / "localizations" / "ja_JP.json").read_text(encoding="utf-8"))
 PLACEHOLDER = re.compile(r"\{\w+\}")
+SHOWN_ERRORS = {"PresetError", "PresetFolderError", "FieldError", "SettingsError"}
+API_ONLY = ("the arguments", "enabled", "compare")
+"""How errors begin that only a caller of the API gets to see."""
 
 
 def texts_of_scripts():
@@ -30,6 +35,74 @@ def texts_of_scripts():
         found |= set(re.findall(r'\btext\("((?:[^"\\]|\\.)*)"', source))
     assert len(found) > 20
     return found
+
+
+def python_trees():
+    """The parsed files of the extension."""
+    for pattern in ("slothful*/**/*.py", "scripts/*.py", "standalone/*.py"):
+        for path in ROOT.glob(pattern):
+            yield ast.parse(path.read_text(encoding="utf-8"))
+
+
+def skeleton(node):
+    """A text, with {} for each value in it; None for what is no text."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "{}"
+                       for part in node.values)  # fmt: skip
+    return None
+
+
+def errors_shown():
+    """Every message of the errors that the page shows, with {} for values."""
+    for tree in python_trees():
+        for node in ast.walk(tree):
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(raised, ast.Call) and getattr(raised.func, "id", "") in SHOWN_ERRORS:
+                yield skeleton(raised.args[0])
+
+
+def pattern_of(form):
+    """What a text with {name}s fits, as the page's script reads it."""
+    return re.compile("(.+?)".join(map(re.escape, PLACEHOLDER.split(form))), re.DOTALL)
+
+
+def is_translated(message):
+    """Whether a translation fits a message."""
+    worded = (t for t in JAPANESE if re.search(r"[a-z]{2} ?\w", PLACEHOLDER.sub("", t)))
+    return any(pattern_of(text).fullmatch(message) for text in worded)
+
+
+def real_messages(folder=Path("/proc/slothful")):
+    """What the server says that is put together from parts."""
+    presets = PresetFolders([SHIPPED, folder])
+    merging = {"method": "Token Merging", "merge_ratio": 1}
+    for act in (lambda: presets.save(Preset("mine", Settings())),
+                lambda: Settings.from_mapping(merging),
+                lambda: Settings.from_mapping({"peak_tim": 1}),
+                lambda: Settings.from_mapping({"peak_time": 7})):  # fmt: skip
+        with pytest.raises((PresetError, SettingsError)) as error:
+            act()
+        yield str(error.value)
+    yield "cannot delete the preset 'mine' in /presets: Permission denied"
+    yield "mine.json: not a preset file (line 1)"
+    yield from (parameter.range_text for parameter in Settings.parameters())
+    yield "between 0 and 0.75 with strides of 2 x 2"
+
+
+def test_every_error_that_the_page_shows_is_translated():
+    messages = [message for message in errors_shown() if re.search("[a-z]", message or "")]
+    assert len(messages) > 10
+    for message in messages:
+        if not message.startswith(API_ONLY):
+            assert is_translated(message.replace("{}", "7")), message
+
+
+def test_every_choice_is_translated():
+    for parameter in Settings.parameters():
+        for choice in parameter.choices:
+            assert choice in {*JAPANESE, "Slothful Attention"}, choice
 
 
 def test_every_text_of_the_scripts_is_translated_with_its_values():
@@ -90,19 +163,16 @@ def test_a_line_under_an_image_is_in_the_pages_language(monkeypatch, caplog):
 
 
 def test_nothing_is_translated_that_no_page_shows():
-    sources = [
-        *ROOT.glob("slothful*/*.py"),
-        *ROOT.glob("scripts/*.py"),
-        *ROOT.glob("standalone/*.py"),
-    ]
     in_python = {
-        node.value
-        for path in sources
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        text for tree in python_trees() for node in ast.walk(tree) if (text := skeleton(node))
     }
     presets = PresetFolders([SHIPPED])
     shown = in_python | texts_of_scripts() | set(presets.names()) | {"base", "img2img", "hires"}
     shown |= {presets.load(name).description for name in presets.names()}
-    shown |= {text for p in Settings.parameters() for text in (p.label, p.help)}
-    assert JAPANESE.keys() <= shown
+    shown |= {t for p in Settings.parameters() for t in (p.label, p.help, p.idle, *p.choices)}
+    composed = list(real_messages())
+    for text in JAPANESE.keys() - shown:
+        # texts with values, which Python has without the values' names or puts together
+        assert PLACEHOLDER.sub("{}", text) in shown or any(
+            pattern_of(text).fullmatch(message) for message in composed
+        ), text
