@@ -80,10 +80,13 @@
         // a grid of all images, if there is one, lies before the first
         const on = infotexts.findIndex((_, index) => index >= first && made(index));
         const off = infotexts.findIndex((_, index) => index >= first && !made(index));
-        if (on < 0 || off < 0 || images.length < infotexts.length) {
+        if (images.length < infotexts.length) {
             return;
         }
         this.waiting = undefined;
+        if (on < 0 || off < 0) { // it was refused, or nothing was applied: the host says why
+            return;
+        }
         this.off.src = images[off];
         this.on.src = images[on];
         this.root.hidden = false;

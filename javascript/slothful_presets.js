@@ -26,7 +26,7 @@
         const {make, text} = slothfulAttention.elements;
         // those of one's own come last
         this.presets = [...presets.filter(({own}) => !own), ...presets.filter(({own}) => own)];
-        this.words.textContent = text("Point at a preset to read what it does.");
+        this.words.textContent = text("Hover over a preset to see what it does.");
         this.names.replaceChildren(...this.presets.map(({name, own}) => make("option", {
             value: name, label: own ? text("your own") : text(name)})));
         this.row.replaceChildren(...this.presets.map((preset) => this._button(preset)));

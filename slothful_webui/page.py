@@ -20,8 +20,8 @@ GROUPS = {
     "tiling": "Tiles",
     "merging": "Token merging",
     "downsampling": "Token downsampling",
-    "limits": "Where it acts",
-    "blocks": "Single blocks",
+    "limits": "Where it applies",
+    "blocks": "Individual blocks",
     "vae": "VAE",
 }
 """The groups in the order of the page, with their headings."""

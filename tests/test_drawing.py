@@ -1,12 +1,25 @@
 """What the server tells the page to draw: from the core, for the passes that the fields ask for."""
 
+import dataclasses
 import types
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
 
-from slothful import Moment, PassClock, Settings, estimate, find_sites, shape_of
+from slothful import (
+    Moment,
+    PassClock,
+    Settings,
+    estimate,
+    find_sites,
+    idle_parameters,
+    shape_of,
+)
 from slothful.arithmetic import plan_where_it_pays
 from slothful.cost import grid_of
+from slothful.nothing import REASONS
 from slothful.schedule import noise_level_time
 from slothful_webui.controls import values_of
 from slothful_webui.drawing import FEW_KEYS, describe
@@ -17,6 +30,7 @@ from standalone.checkpoint import SMALL, load
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner
 from standalone.samplers import SAMPLERS
+from tests.test_settings import any_settings
 from tests.unets import make_unet
 
 
@@ -117,6 +131,55 @@ def test_a_warning_where_tiles_are_small_and_strength_is_high(model):
         assert describe(Settings(method=method), fields, model)["passes"][0]["few"] is None
 
 
+@profile(max_examples=60)
+@given(
+    settings=any_settings,
+    values=st.fixed_dictionaries({
+        "width": st.sampled_from([64, 256, 512]), "height": st.sampled_from([64, 192]),
+        "steps": st.integers(1, 3), "img2img": st.booleans(), "hires": st.booleans(),
+        "denoising_strength": st.sampled_from([0, 0.3, 1]),
+    }),
+)  # fmt: skip
+def test_why_nothing_will_change_is_said_where_no_plan_is_drawn(model, settings, values):
+    drawn = describe(settings, Fields(**values), model)
+    plans = {n for one in drawn["passes"] for row in one["sites"].values() for n in row} - {-1}
+    assert (drawn["nothing"] is None) == bool(plans)
+    assert drawn["only_vae"] == (not plans and settings.vae_tiles)
+
+
+def test_without_a_model_it_is_not_known_whether_something_will_change():
+    assert describe(Settings(in_slothful=0, out_slothful=0), FIELDS, None)["nothing"] is None
+
+
+def test_what_stands_in_the_way_of_idle_parameters_is_told(model):
+    settings = Settings(time_decay=0, vae_tiles=True)
+    idle = describe(settings, FIELDS, model)["idle"]
+    assert idle == idle_parameters(settings)
+    assert idle["peak_time"] == ("time_decay",)
+    assert "vae_tile_size" not in idle
+
+
+@pytest.mark.parametrize("hires", SAMPLERS)
+@pytest.mark.parametrize("base", ["Euler", "DDIM"])
+def test_the_hires_pass_is_drawn_with_its_own_sampler(model, base, hires):
+    def timesteps(sampler, **own):
+        fields = dataclasses.replace(FIELDS, sampler=sampler, **own)
+        return [one.timesteps for one in passes_of(fields, model)]
+
+    drawn = timesteps(base, hr_sampler=hires)
+    assert drawn == [timesteps(base)[0], timesteps(hires)[1]]
+    assert timesteps(base, hr_sampler="Use same sampler") == timesteps(base)
+
+
+def test_the_hires_pass_has_its_own_scheduler():
+    fields = Fields(sampler="Euler", scheduler="Karras", hr_scheduler="Beta")
+    assert fields.sampling(hires=False) == ("Euler", "Karras")
+    assert fields.sampling(hires=True) == ("Euler", "Beta")
+    for same in ("Use same scheduler", "", None):
+        fields = Fields(sampler="Euler", scheduler="Karras", hr_scheduler=same, hr_sampler="LMS")
+        assert fields.sampling(hires=True) == ("LMS", "Karras")
+
+
 def test_before_a_model_is_loaded_steps_are_drawn_and_no_sites():
     drawn = describe(Settings(), FIELDS, None)
     assert (drawn["model"], drawn["sites"], drawn["plans"]) == ("none", [], [])
@@ -129,7 +192,9 @@ def test_before_a_model_is_loaded_steps_are_drawn_and_no_sites():
 
 
 def test_a_model_that_nothing_can_be_applied_to_says_so():
-    assert describe(Settings(), FIELDS, model_with(object))["model"] == "unsupported"
+    drawn = describe(Settings(), FIELDS, model_with(object))
+    assert drawn["model"] == "unsupported"
+    assert drawn["nothing"] in REASONS
 
 
 def test_each_family_has_its_own_sites(any_unet):

@@ -81,6 +81,27 @@ def test_steps_and_both_passes_are_drawn(page, panel):
     page.wait_until(lambda: panel.locator(".slothful-start").count() == 0)
 
 
+def test_the_hires_pass_is_drawn_with_the_sampler_of_its_own_field(page, panel):
+    """The embedded host lacks the webui's field, so it is put there."""
+    page.page.locator("#txt2img_hr-visible-checkbox").check()
+    dots = panel.locator(".slothful-dot.slothful-in")
+    page.wait_until(lambda: dots.count() == 40)
+    places = lambda: [dot.get_attribute("cx") for dot in dots.all()]  # noqa: E731
+    before = places()
+    page.page.evaluate(
+        """() => {
+            if (!document.querySelector("#hr_sampler")) {
+                document.body.insertAdjacentHTML("beforeend", "<p id=hr_sampler><input></p>");
+            }
+            const base = document.querySelector("#txt2img_sampling input").value;
+            document.querySelector("#hr_sampler input").value =
+                base === "Euler" ? "DPM++ 2M" : "Euler";
+        }"""
+    )
+    page.wait_until(lambda: places() != before)
+    assert places()[:20] == before[:20]
+
+
 def test_the_start_of_img2img_is_marked(page):
     page.go_to("img2img")
     page.tab = "img2img"
