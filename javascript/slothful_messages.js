@@ -101,8 +101,8 @@
         }
     }
 
-    /** The extension's own notices, which gradio shows in quotation marks, and what the host writes
-     *  under the images of a tab. */
+    /** The extension's own notices, which gradio shows in quotation marks, what the host writes under
+     *  the images of a tab, and what was left out of a paste. */
     function look() {
         const {write, text} = slothfulAttention.elements;
         const app = gradioApp();
@@ -119,6 +119,9 @@
             sayIn(place);
         }
         app.querySelectorAll("[id^=html_log_], [id^=html_info_]").forEach(sayIn);
+        app.querySelectorAll(".slothful-left-out li").forEach((reason) => {
+            write(reason, say(reason.textContent));
+        });
     }
 
     return {learn, refused, say, look};

@@ -40,6 +40,7 @@ class SlothfulAttentionScript(scripts.Script):
             controls, compare = page.build_controls(self.elem_id, _presets(), _site_names)
         targets = infotext.paste_targets(_disregarded_keys)
         self.infotext_fields = list(zip([enabled, *controls], targets))
+        self.infotext_fields.append(page.build_paste_note(self.elem_id))
         self.paste_field_names = [infotext.KEY]
         return [enabled, *controls, compare]
 

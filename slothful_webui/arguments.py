@@ -2,64 +2,97 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from slothful import Settings, SettingsError
-from slothful_webui.controls import CONTROLS, named
+from slothful import Settings, SettingsError, echo
+from slothful_webui.controls import named
+from slothful_webui.infotext import is_pasted
+from slothful_webui.layouts import COMPARE, ENABLED, LAYOUT, SWITCHES, is_default, layout_of
 
 
 def read_arguments(
-    arguments: Sequence[Any], overrides: Mapping[str, Any] | None = None
+    arguments: Sequence[Any] | None, overrides: Mapping[str, Any] | None = None
 ) -> Settings | None:
     """The settings to apply, None when the extension is switched off.
 
     `arguments` is what the webui hands to a script: either "enabled" and then the values of
-    `controls.CONTROLS` (any number of them, the rest keep their defaults), or first one mapping of
-    names to values (the API's form; "enabled" may be among them and is true otherwise), or that
-    mapping as a JSON string. "compare" is not looked at. `overrides` are values by name that go
-    before them, set by a plot's axes; they switch the extension on unless "enabled" is among them.
-    Raises `SettingsError` for an unknown name, a wrong type or a value out of its range; while
-    switched off, nothing else is looked at.
+    `controls.CONTROLS` (any number of them, the rest keep their defaults; also the list of an older
+    page, see `layouts`), or first one mapping of names to values (the API's form; "enabled" may be
+    among them and is true otherwise), or that mapping as a JSON string. None and an empty list are
+    off. "compare" is not looked at. `overrides` are values by name that go before them, set by a
+    plot's axes; they switch the extension on unless "enabled" is among them. Raises `SettingsError`
+    for an unknown name, a wrong type, a value out of its range, or one that lies behind a mapping,
+    and for whatever else goes wrong while they are read; while switched off, nothing else is looked
+    at.
     """
-    values = _by_name(arguments)
-    values.pop("compare", None)
-    if overrides:
-        values |= {"enabled": True, **overrides}
-    return Settings.from_mapping(values) if _read_switch("enabled", values.pop("enabled")) else None
+    with _whatever_fails_named():
+        values, behind = _by_name(arguments)
+        values.pop(COMPARE, None)
+        if overrides:
+            values |= {ENABLED: True, **overrides}
+        if not _read_switch(ENABLED, values.pop(ENABLED)):
+            return None
+        _refuse_behind(behind)
+        return Settings.from_mapping(values)
 
 
-def wants_comparison(arguments: Sequence[Any]) -> bool:
+def wants_comparison(arguments: Sequence[Any] | None) -> bool:
     """Whether each picture shall be made twice, without the effect and with it.
 
-    Over the API "compare" in the mapping of names; on the page the value after those of
-    `controls.CONTROLS`. Raises `SettingsError` where it is neither true nor false.
+    Over the API "compare" in the mapping of names; on the page the value after those of the
+    controls. Raises `SettingsError` where it is neither true nor false.
     """
-    return _read_switch("compare", _by_name(arguments).get("compare", False))
+    with _whatever_fails_named():
+        values, _ = _by_name(arguments)
+        return _read_switch(COMPARE, values.get(COMPARE, False))
 
 
-def _by_name(arguments: Sequence[Any]) -> dict[str, Any]:
-    first = arguments[0] if arguments else False
+@contextlib.contextmanager
+def _whatever_fails_named() -> Iterator[None]:
+    """The webui swallows what a callback raises, and only a `SettingsError` is told afterwards."""
+    try:
+        yield
+    except SettingsError:
+        raise
+    except Exception as error:
+        raise SettingsError(f"the arguments cannot be read: {echo(error)}") from error
+
+
+def _by_name(arguments: Sequence[Any] | None) -> tuple[dict[str, Any], Sequence[Any]]:
+    """(values by name, what lies behind a mapping)."""
+    first, *rest = arguments or [False]
     if isinstance(first, str) and first.lstrip().startswith("{"):
         first = _read_json(first)
     if isinstance(first, Mapping):
-        return {"enabled": True, **first}
-    values = {"enabled": first, **named(arguments[1:])}
-    rest = arguments[1 + len(CONTROLS) :]
-    return values | ({"compare": rest[0]} if rest else {})
+        return {ENABLED: True, **first}, rest
+    return {ENABLED: first, **named(rest, layout_of(rest))}, ()
+
+
+def _refuse_behind(values: Sequence[Any]) -> None:
+    """Behind a mapping there may only be what the webui itself puts there: the page's defaults, or
+    what the `infotext` of the request says.
+    """
+    from_infotext = any(is_pasted(value) for value in values)
+    names = [*LAYOUT, *(f"argument {i}" for i in range(len(LAYOUT) + 2, len(values) + 2))]
+    for name, value in zip(names, values):
+        pasted = is_pasted(value) or (from_infotext and isinstance(value, bool))
+        nothing = value is None or (name in LAYOUT and is_default(name, value))
+        if not pasted and not nothing:
+            raise SettingsError(
+                f"{name} must be among the values of the object, not behind it, got {echo(value)}"
+            )
 
 
 def _read_json(text: str) -> Mapping[str, Any]:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"the arguments are not valid JSON: {error}") from error
 
 
 def _read_switch(name: str, value: Any) -> bool:
-    words = {"true": True, "1": True, "false": False, "0": False, "none": False}
-    word = str(value).strip().lower()
-    if word not in words:
-        raise SettingsError(f"{name} must be true or false, got {value!r}")
-    return words[word]
+    # the API's and the infotext's word for nothing
+    return SWITCHES[name].parse(False if value in (None, "None", "none") else value)

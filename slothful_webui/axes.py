@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import os
 import re
-from collections.abc import Callable, Iterable
+import types
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from slothful import Parameter, Settings
+from slothful import Parameter, Settings, SettingsError, echo
+from slothful_webui.arguments import read_arguments
+from slothful_webui.layouts import ENABLED, SWITCHES
 from slothful_webui.presets import PresetFolders
+from slothful_webui.sampling import TITLE
 
 PREFIX = "[Slothful] "
-ENABLED = "enabled"
 OVERRIDES = "slothful_overrides"
 """The attribute of `p` in which a plot's cell keeps its values, by name."""
 
-_RANGE = re.compile(r"\s*-?[\d.]+\s*-\s*-?[\d.]+\s*([(\[].*)?")
+_AXES = "slothful_axes"
+"""The attribute of a plot's `p` in which its axes and their values are until they are checked."""
+
+_WHOLE, _DECIMAL = r"\s*[+-]?\s*\d+\s*", r"\s*[+-]?\s*\d+(?:\.\d*)?\s*"
+_RANGES = {
+    "int": re.compile(rf"{_WHOLE}-{_WHOLE}(?:\([+-]\d+\s*\)|\[\d+\s*\])?\s*"),
+    "float": re.compile(rf"{_DECIMAL}-{_DECIMAL}(?:\([+-]\d+(?:\.\d*)?\s*\)|\[\d+\s*\])?\s*"),
+}
+"""Ranges as the plot reads them, for instance 0-1 (+0.25) or 0-1 [5]."""
 
 
 def overrides_of(p: Any) -> dict[str, Any]:
@@ -41,67 +54,113 @@ def add_axes(scripts_data: Iterable[Any], presets: PresetFolders) -> None:
 
 
 def _axes(module: Any, presets: PresetFolders) -> list[Any]:
-    def apply_preset(p: Any, name: str, names: list) -> None:
+    def set_preset(p: Any, name: str) -> None:
         # under what other axes set, whichever of them comes first
         setattr(p, OVERRIDES, {**presets.load(name).settings.as_dict(), **overrides_of(p)})
 
-    def confirm_presets(p: Any, names: list) -> None:
-        for name in names:
-            presets.load(name)
-
-    option = module.AxisOption
-    switch = option(PREFIX + "Enabled", str, _setter(ENABLED), choices=lambda: ["true", "false"])
-    preset = option(
-        PREFIX + "Preset", str, apply_preset, confirm=confirm_presets, choices=presets.names
-    )
-    return [switch, preset, *(_axis(module, parameter) for parameter in Settings.parameters())]
+    switch = _axis(
+        module, "Enabled", _setter(ENABLED), SWITCHES[ENABLED].parse,
+        choices=lambda: ["true", "false"],
+    )  # fmt: skip
+    preset = _axis(module, "Preset", set_preset, presets.load, choices=presets.names)
+    return [switch, preset, *(_parameter_axis(module, each) for each in Settings.parameters())]
 
 
-def _axis(module: Any, parameter: Parameter) -> Any:
-    types = {"int": int, "float": float}
-    options: dict[str, Any] = {"confirm": _checker(parameter)}
+def _parameter_axis(module: Any, parameter: Parameter) -> Any:
+    options: dict[str, Any] = {}
     if parameter.kind in ("choice", "bool"):
         values = list(parameter.choices) or ["true", "false"]
         options["choices"] = lambda: values
     else:
         options["prepare"] = _splitter(parameter)
     # int and float themselves: the plot then understands ranges such as "0-1 [5]"
-    value_type = types.get(parameter.kind, str)
-    return module.AxisOption(
-        PREFIX + parameter.label, value_type, _setter(parameter.name), **options
+    value_type = {"int": int, "float": float}.get(parameter.kind, str)
+    return _axis(
+        module, parameter.label, _setter(parameter.name), parameter.parse, value_type, **options
     )
 
 
-def _setter(name: str) -> Callable[[Any, Any, list], None]:
+def _axis(
+    module: Any,
+    label: str,
+    set_value: Callable[[Any, Any], None],
+    check: Callable[[Any], Any],
+    value_type: type = str,
+    **options: Any,
+) -> Any:
+    """An axis of the plot. `set_value(p, value)` sets one of its values for a cell, `check(value)`
+    raises an error that names what is wrong with it.
+    """
+
+    def confirm(p: Any, values: list) -> None:
+        """Called with all values of the axis before the plot begins; an error stops it."""
+        for value in values:
+            check(value)
+        getattr(p, "__dict__", {}).setdefault(_AXES, []).append((set_value, values))
+
     def apply(p: Any, value: Any, values: list) -> None:
+        _check_cells(p)
+        set_value(p, value)
+
+    return module.AxisOption(PREFIX + label, value_type, apply, confirm=confirm, **options)
+
+
+def _check_cells(p: Any) -> None:
+    """Once for a plot, when its first cell begins: values of several axes and of the page that
+    contradict each other stop it, not only their cell. Raises `SettingsError`.
+    """
+    # one list for all cells, whose requests are shallow copies
+    axes = getattr(p, _AXES, [])
+    cells = itertools.product(*(values for _, values in axes)) if axes else ()
+    arguments = _own_arguments(p)
+    for values in cells:
+        cell = types.SimpleNamespace()
+        for (set_value, _), value in zip(axes, values):
+            set_value(cell, value)
+        read_arguments(arguments, overrides_of(cell))
+    axes.clear()
+
+
+def _own_arguments(p: Any) -> Sequence[Any]:
+    """What the request holds for this extension."""
+    for script in getattr(getattr(p, "scripts", None), "alwayson_scripts", ()):
+        if script.title() == TITLE:
+            return p.script_args[script.args_from : script.args_to]
+    return ()
+
+
+def _setter(name: str) -> Callable[[Any, Any], None]:
+    def set_value(p: Any, value: Any) -> None:
         # a new dict: the cells' requests are shallow copies of one another
         value = round(value, 6) if isinstance(value, float) else value
         setattr(p, OVERRIDES, {**overrides_of(p), name: value})
 
-    return apply
-
-
-def _checker(parameter: Parameter) -> Callable[[Any, list], None]:
-    """Called with all values before the plot begins; `SettingsError` stops it."""
-
-    def confirm(p: Any, values: list) -> None:
-        for value in values:
-            parameter.parse(value)
-
-    return confirm
+    return set_value
 
 
 def _splitter(parameter: Parameter) -> Callable[[str], list[str]]:
-    """Splits the axis' text at commas and refuses what is neither a value nor a range, before the
-    plot's own conversion can fail without a name.
+    """Splits the axis' text at commas, as the plot does, and refuses what is neither a value nor a
+    range, before the plot's own conversion can fail without a name.
     """
+    ranges = _RANGES.get(parameter.kind)
 
     def prepare(text: str) -> list[str]:
-        parts = [part.strip() for line in csv.reader([text]) for part in line]
-        parts = [part for part in parts if part or parameter.kind == "weights"]
-        for part in parts:
-            if not (_RANGE.fullmatch(part) and parameter.kind != "weights"):
+        try:
+            lines = list(csv.reader(io.StringIO(text), skipinitialspace=True))
+        except (csv.Error, TypeError) as error:
+            raise SettingsError(
+                f"{parameter.name} must be values with commas between them, got {echo(text)}"
+            ) from error
+        parts = [part.strip() for line in lines for part in line]
+        if parameter.kind == "weights":
+            for part in parts:
                 parameter.parse(part)
-        return parts
+            return parts
+        # in the form that int() and float() read too
+        return [
+            part if ranges.fullmatch(part) else parameter.format(parameter.parse(part))
+            for part in parts
+            if part
+        ]
 
     return prepare

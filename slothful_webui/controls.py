@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from slothful import KNOWN_SITES, Parameter, Settings
@@ -54,15 +54,18 @@ def values_of(settings: Settings) -> list[Any]:
     return [control.value_in(settings) for control in CONTROLS]
 
 
-def named(values: Sequence[Any]) -> Mapping[str, Any]:
-    """The parameters by name that the first controls' values mean, unchecked.
+def named(
+    values: Sequence[Any], names: Iterable[str] = tuple(control.name for control in CONTROLS)
+) -> dict[str, Any]:
+    """The parameters by name that the first values of a list mean, unchecked.
 
-    Takes any number of values; what is missing keeps its default.
+    `names` are those of the list's controls. Takes any number of values; what is missing keeps its
+    default.
     """
     result: dict[str, Any] = {}
-    for control, value in zip(CONTROLS, values):
-        if control.is_site:
-            result.setdefault(control.parameter.name, {})[control.name] = value
+    for name, value in zip(names, values):
+        if name in KNOWN_SITES:
+            result.setdefault("block_weights", {})[name] = value
         else:
-            result[control.name] = value
+            result[name] = value
     return result

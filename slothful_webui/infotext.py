@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import html
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from slothful import Settings, SettingsError
+from slothful import Settings, SettingsError, echo
 from slothful_webui.controls import CONTROLS, Control
 
 KEY = "Slothful Attention"
@@ -18,7 +21,11 @@ UPGRADES: Sequence[Callable[[dict[str, str]], dict[str, str]]] = ()
 name, into those of version n + 1. Add one whenever a name or a meaning changes.
 """
 
-_VERSION = re.compile(r"v(\d+)")
+LEFT_OUT = "Left out of the pasted parameters:"
+
+_MOST_PARTS, _MOST_REASONS = 300, 12
+
+_VERSION = re.compile(r"v([1-9]\d{0,5})")
 
 logger = logging.getLogger(__name__)
 
@@ -33,31 +40,107 @@ def write_infotext(settings: Settings) -> str:
     return "; ".join([f"v{len(UPGRADES) + 1}", *parts])
 
 
-def read_infotext(text: str) -> Settings:
-    """The settings that `write_infotext` of this or an older version wrote.
-
-    A part that this version does not know or allow is reported in the log and left out: a paste
-    shall never fail for one of our values.
+@dataclasses.dataclass(frozen=True)
+class Pasted:
+    """What an infotext says: the settings, None where nothing of it is ours, and what was left out,
+    each with the reason.
     """
-    version, *parts = (part.strip() for part in text.split(";"))
-    values = {name: value for name, _, value in (part.partition("=") for part in parts if part)}
-    number = _VERSION.fullmatch(version)
-    for upgrade in UPGRADES[int(number[1]) - 1 :] if number else ():
-        values = upgrade(values)
-    try:
-        return Settings.from_mapping(values)
-    except SettingsError:
-        return _without_faults(values)
+
+    settings: Settings | None
+    left_out: tuple[str, ...] = ()
 
 
-def _without_faults(values: Mapping[str, str]) -> Settings:
-    settings = Settings()
-    for name, value in values.items():
+def read_infotext(text: str) -> Pasted:
+    """What `write_infotext` of this or an older version wrote, or what a person did.
+
+    Without a version the parts are this version's. What this version does not know or allow is
+    left out, the rest is taken, in whatever order it stands. Never raises: a paste shall never fail
+    for one of our values.
+    """
+    # each control asks
+    return _read_infotext(text, tuple(UPGRADES))
+
+
+@functools.lru_cache(maxsize=4)
+def _read_infotext(text: str, upgrades: tuple[Callable, ...]) -> Pasted:
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    version = _VERSION.fullmatch(parts[0]) if parts else None
+    left_out = [f"{len(parts) - _MOST_PARTS} more"] if len(parts) > _MOST_PARTS else []
+    texts: dict[str, str] = {}
+    for part in parts[1 if version else 0 : _MOST_PARTS]:
+        name, equals, value = part.partition("=")
+        if equals:
+            texts[name.strip()] = value.strip()
+        else:
+            left_out.append(f"{echo(part)} is not of the form name=value")
+    for upgrade in upgrades[int(version[1]) - 1 :] if version else ():
         try:
-            settings = settings.replace(**{name: value})
+            texts = upgrade(texts)
+        except Exception as error:  # of a text that no version wrote
+            left_out.append(f"version {version[1]} could not be read: {echo(error)}")
+    values: dict[str, Any] = {}
+    for name, value in texts.items():
+        values |= _allowed(name, value, left_out)
+    settings = _together(values, left_out) if version or values else None
+    return Pasted(settings, tuple(left_out))
+
+
+def _allowed(name: str, text: str, left_out: list[str]) -> dict[str, Any]:
+    """A value by its name; of weights those of the sites that are allowed; else nothing."""
+    values: dict[str, Any] = {}
+    try:
+        parameter = Settings.parameter(name)
+    except SettingsError as error:
+        left_out.append(str(error))
+        return values
+    weights = parameter.kind == "weights"
+    for part in text.replace(",", " ").split() if weights else [text]:
+        try:
+            value = parameter.parse(part)
         except SettingsError as error:
-            logger.warning("%s: left out of the pasted parameters: %s", KEY, error)
-    return settings
+            left_out.append(str(error))
+        else:
+            values[name] = {**values.get(name, {}), **value} if weights else value
+    return values
+
+
+def _together(values: dict[str, Any], left_out: list[str]) -> Settings:
+    """The settings of values of which each is allowed; one that the others forbid is left out."""
+    while True:
+        try:
+            return Settings.from_mapping(values)
+        except SettingsError as error:
+            left_out.append(str(error))
+            names = [name for name in values if str(error).startswith(f"{name} ")]
+            names = names or [name for name in reversed(values) if _fits_without(name, values)]
+            del values[(names or list(values))[0]]
+
+
+def _fits_without(name: str, values: Mapping[str, Any]) -> bool:
+    try:
+        Settings.from_mapping({other: values[other] for other in values if other != name})
+    except SettingsError:
+        return False
+    return True
+
+
+class _PastedNumber(float):
+    """A number out of an infotext; what a component shows is cast to a float of its own."""
+
+
+class _PastedText(str):
+    """A choice out of an infotext."""
+
+
+def is_pasted(value: Any) -> bool:
+    """Whether an argument comes from the infotext of an API's request; a bool cannot tell."""
+    return isinstance(value, (_PastedNumber, _PastedText))
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    return _PastedText(value) if isinstance(value, str) else _PastedNumber(value)
 
 
 class PasteTarget(str):
@@ -80,18 +163,45 @@ class PasteTarget(str):
 def paste_targets(disregarded: Callable[[], Sequence[str]]) -> list[PasteTarget]:
     """For the box that switches the extension on and then for each of `CONTROLS`.
 
-    A picture that was made without the extension switches it off and leaves the rest. All is left
-    where the key is among those that the user wants `disregarded`, a setting of the webui.
+    A picture that was made without the extension switches it off and leaves the rest, and so does
+    a text of which nothing is ours. All is left where the key is among those that the user wants
+    `disregarded`, a setting of the webui. What is left out of a paste is named in one line of the
+    log.
     """
 
     def enabled(parameters: Mapping[str, str]) -> bool | None:
-        return None if KEY in disregarded() else KEY in parameters
+        if KEY in disregarded():
+            return None
+        # here alone: the other targets are called for the same paste
+        pasted = _pasted(parameters)
+        if pasted.left_out:
+            logger.warning("%s: %s %s", KEY, LEFT_OUT, "; ".join(_some(pasted.left_out)))
+        return pasted.settings is not None
 
     def reader(control: Control) -> Callable[[Mapping[str, str]], Any]:
         def read(parameters: Mapping[str, str]) -> Any:
-            text = parameters.get(KEY)
-            return None if text is None else control.value_in(read_infotext(text))
+            settings = _pasted(parameters).settings
+            return None if settings is None else _marked(control.value_in(settings))
 
         return read
 
     return [PasteTarget(enabled), *(PasteTarget(reader(control)) for control in CONTROLS)]
+
+
+def paste_note(parameters: Mapping[str, str]) -> str:
+    """What was left out of a paste, as HTML for the page; empty if nothing was."""
+    left_out = _pasted(parameters).left_out
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in _some(left_out))
+    notes = f'<div class="slothful-notes slothful-left-out"><p>{LEFT_OUT}</p><ul>{items}</ul></div>'
+    return f'<div class="slothful">{notes}</div>' if items else ""
+
+
+def _pasted(parameters: Mapping[str, str]) -> Pasted:
+    text = parameters.get(KEY)
+    return Pasted(None) if text is None else read_infotext(str(text))
+
+
+def _some(reasons: Sequence[str]) -> list[str]:
+    """The first of many reasons, and how many more there are."""
+    more = len(reasons) - _MOST_REASONS
+    return [*reasons[:_MOST_REASONS], *([f"{more} more"] if more > 0 else [])]

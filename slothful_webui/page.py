@@ -9,6 +9,7 @@ from typing import Any
 
 from slothful import FAMILY_SITES
 from slothful_webui.controls import CONTROLS, Control
+from slothful_webui.infotext import paste_note
 from slothful_webui.preset_box import build_presets, connect_presets
 from slothful_webui.presets import PresetFolders
 
@@ -58,6 +59,21 @@ def build_controls(
     connect_presets(gr, preset_box, presets, controls)
     _show_what_applies(gr, elem_id, components, groups, site_names)
     return controls, compare
+
+
+def build_paste_note(elem_id: Callable[[str], str]) -> tuple[Any, Callable[[Any], Any]]:
+    """The line that says what was left out of a paste, and its target for the webui's paste fields.
+
+    Call behind the accordion, which is closed where nothing of a paste was ours.
+    """
+    import gradio as gr
+
+    def show(parameters: Any) -> Any:
+        text = paste_note(parameters)
+        return gr.update(value=text, visible=bool(text))
+
+    note = gr.HTML(visible=False, elem_id=elem_id("left_out"))
+    return note, show
 
 
 def _panel(elem_id: str) -> str:

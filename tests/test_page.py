@@ -170,12 +170,15 @@ def test_the_scripts_page_returns_its_arguments_and_pastes_into_them(monkeypatch
     with gradio.Blocks():
         components = script.ui(False)
     assert len(components) == 1 + len(CONTROLS) + 1
-    # the box of the comparison is of one request and of no picture
-    assert [component for component, _ in script.infotext_fields] == components[:-1]
+    # the box of the comparison is of one request and of no picture; the note is no argument
+    *pasted, (note, show) = script.infotext_fields
+    assert [component for component, _ in pasted] == components[:-1]
     assert components[-1].label == "Compare"
     assert components[-1].do_not_save_to_config
     text = {"Slothful Attention": "v1; peak_time=0.25; block_weights=M00=0.5"}
+    assert note.visible is show(text)["visible"] is False
+    assert show({"Slothful Attention": "v1; peak_time=9"})["visible"]
     pasted = dict(zip(["enabled", *(c.name for c in CONTROLS)],
-                      [target(text) for _, target in script.infotext_fields]))  # fmt: skip
+                      [target(text) for _, target in pasted]))  # fmt: skip
     assert (pasted["enabled"], pasted["peak_time"], pasted["M00"]) == (True, 0.25, 0.5)
     assert script.paste_field_names == ["Slothful Attention"]

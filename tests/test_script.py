@@ -1,4 +1,4 @@
-"""The script as the webui drives it: arguments, infotext, and how long the hooks live."""
+"""The script as the webui drives it: how long the hooks live, and what it says."""
 
 import contextlib
 import copy
@@ -8,144 +8,13 @@ import types
 
 import pytest
 import torch
-from hypothesis import given
 
 from slothful import Settings, SettingsError, find_sites
 from slothful_webui import infotext, sampling
-from slothful_webui.arguments import read_arguments
-from slothful_webui.controls import CONTROLS, values_of
 from slothful_webui.sampling import refusing
 from slothful_webui.scope import SamplingScope
 from standalone.runner import find_host_modules
-from tests.test_settings import any_settings
 from tests.unets import make_unet, module_state, run
-
-# -- arguments
-
-
-@given(any_settings)
-def test_all_forms_of_arguments_mean_the_same(settings):
-    values = settings.as_dict()
-    assert read_arguments([True, *values_of(settings)]) == settings
-    assert read_arguments([values]) == settings
-    assert read_arguments([{**values, "enabled": True}, "ignored"]) == settings
-
-
-def test_a_json_string_is_read_like_an_object():
-    assert read_arguments(['{"peak_time": 0.1}']) == Settings(peak_time=0.1)
-    with pytest.raises(SettingsError, match="not valid JSON"):
-        read_arguments(['{"peak_time"'])
-
-
-def test_switched_off_means_nothing_is_applied_and_nothing_is_checked():
-    assert read_arguments([]) is None
-    assert read_arguments([False, "nonsense", -1]) is None
-    assert read_arguments([{"enabled": False, "peak_time": 9}]) is None
-
-
-def test_missing_positions_keep_their_defaults():
-    assert read_arguments([True, "Near-sighted Tile"]) == Settings(method="Near-sighted Tile")
-
-
-def test_errors_name_the_parameter_in_every_form():
-    for arguments in ([True, "Slothful Attention", 7], [{"peak_time": 7}], ['{"peak_time": 7}']):
-        with pytest.raises(SettingsError, match="peak_time must be between 0 and 1, got 7"):
-            read_arguments(arguments)
-    with pytest.raises(SettingsError, match="enabled must be true or false, got 'maybe'"):
-        read_arguments(["maybe"])
-
-
-def test_positions_never_change_their_meaning():
-    """Requests written for an earlier version rely on this order; new names go to the end."""
-    names = [control.name for control in CONTROLS]
-    assert names[:4] == ["method", "peak_time", "time_decay", "time_axis"]
-    assert names[24:28] == ["passes", "min_size", "only_where_it_pays", "IN01"]
-    assert names[45:48] == ["OUT11", "kept_token", "tile_halo"]
-    assert names[-2:] == ["vae_tiles", "vae_tile_size"]
-    assert len(names) == 73
-
-
-def test_an_error_in_a_slider_of_a_block_names_the_block():
-    values = [True, *values_of(Settings())]
-    values[46] = 7
-    with pytest.raises(
-        SettingsError, match=r"block_weights\[OUT11\] must be between 0 and 2, got 7"
-    ):
-        read_arguments(values)
-
-
-# -- infotext
-
-
-def parse_as_the_webui(line):
-    """The webui's rule for one line of parameters: keys of word characters, values quoted or up to
-    the next comma.
-    """
-    import json
-    import re
-
-    pattern = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
-    found = pattern.findall(line)
-    return {key: json.loads(value) if value[:1] == '"' else value.strip() for key, value in found}
-
-
-@given(any_settings)
-def test_settings_survive_the_infotext(settings):
-    text = infotext.write_infotext(settings)
-    line = f"Steps: 20, Sampler: Euler, {infotext.KEY}: {text}, Version: v1.10.1"
-    parsed = parse_as_the_webui(line)
-    assert parsed["Version"] == "v1.10.1"
-    pasted = [target(parsed) for target in infotext.paste_targets(list)]
-    assert read_arguments(pasted) == settings
-
-
-def test_a_foreign_picture_switches_off_and_leaves_the_controls():
-    enabled, *controls = [target({"Steps": "20"}) for target in infotext.paste_targets(list)]
-    assert enabled is False
-    assert controls == [None] * len(CONTROLS)
-
-
-def test_where_the_user_disregards_the_key_a_paste_leaves_everything():
-    """The webui takes the key out of what it parsed, whatever the picture was made with."""
-    targets = infotext.paste_targets(lambda: ["Seed", infotext.KEY])
-    assert [target({"Steps": "20"}) for target in targets] == [None] * (1 + len(CONTROLS))
-
-
-def test_the_webui_can_list_the_key_and_carry_the_controls_to_another_tab():
-    """It looks for fields that are texts, among them those of `paste_field_names`."""
-    for target in infotext.paste_targets(list):
-        assert isinstance(target, str)
-        assert target == infotext.KEY
-
-
-def test_pictures_of_older_versions_are_upgraded_step_by_step(monkeypatch):
-    def rename(values):
-        return {"peak_time" if name == "peak" else name: text for name, text in values.items()}
-
-    def halve(values):
-        return {**values, "time_decay": str(float(values["time_decay"]) / 2)}
-
-    monkeypatch.setattr(infotext, "UPGRADES", (rename, halve))
-    expected = Settings(peak_time=0.2, time_decay=1)
-    assert infotext.read_infotext("v1; peak=0.2; time_decay=2") == expected
-    assert infotext.read_infotext("v2; peak_time=0.2; time_decay=2") == expected
-    assert infotext.read_infotext(infotext.write_infotext(expected)) == expected
-    assert infotext.write_infotext(expected).startswith("v3; ")
-
-
-def test_only_changes_are_written():
-    assert infotext.write_infotext(Settings()) == "v1"
-    changed = Settings(method="Near-sighted Tile", tile_size=24, block_weights={"OUT03": 0.5})
-    expected = "v1; method=Near-sighted Tile; tile_size=24; block_weights=OUT03=0.5"
-    assert infotext.write_infotext(changed) == expected
-
-
-def test_what_a_paste_cannot_use_is_left_out_and_logged(caplog):
-    settings = infotext.read_infotext("v1; peak_time=0.2; from_the_future=1; tile_size=900")
-    assert settings == Settings(peak_time=0.2)
-    assert "from_the_future" in caplog.text
-    assert "tile_size must be between 16 and 64" in caplog.text
-
 
 find_host_modules()  # the page's language is a setting of the host
 
