@@ -45,6 +45,7 @@ MODULES = {
 STYLE = [
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
+    ["mypy"],
 ]
 """The modules that check the style, with their arguments; `test` runs them first."""
 WORKERS = 2

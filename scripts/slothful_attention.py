@@ -100,7 +100,7 @@ def _site_names():
     if model is None:
         return None
     try:
-        return [site.name for site in find_sites(engine.unet_of(model))]
+        return [found.site.name for found in find_sites(engine.unet_of(model))]
     except UnsupportedModelError:
         return []
 

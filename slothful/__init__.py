@@ -1,45 +1,97 @@
 """Slothful Attention: training-free control and acceleration of Stable Diffusion's self-attention.
 
-The core knows torch and einops only. Settings are values, plans are pure, hooks live in a `with`:
+The core needs torch and einops only. Settings are values, plans are pure, hooks live in a `with`:
 
     import slothful
 
     settings = slothful.Settings(method="Near-sighted Attention", peak_time=0.3)
     with slothful.applied(unet, settings):
         samples = sampler(...)
+
+Its words: a *site* is the self-attention of one block of the U-Net, named as on the page (IN01); a
+*layer* is one of the site's transformer layers, with attn1, attn2 and ff; a *module* is any part of
+a model that PyTorch knows. Its rooms, each of which imports only what stands before it: `settings`,
+`planning`, `tokens`, `unet`. Hosts import this file and no room.
 """
 
-from slothful.cost import Cost, estimate, shape_of
-from slothful.hooks import Application, applied
-from slothful.needs import idle_parameters
-from slothful.nothing import why_nothing
-from slothful.parameters import Parameter, SettingsError, echo
-from slothful.plan import SitePlan, plan_site
-from slothful.schedule import Moment, PassClock
-from slothful.settings import Settings
-from slothful.sites import FAMILY_SITES, KNOWN_SITES, Site, UnsupportedModelError, find_sites
-from slothful.vae import VaeTiles
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .planning.cost import Cost, SiteShape, UnetShape, estimate
+from .planning.moment import Moment, PassClock
+from .planning.nothing import why_nothing
+from .planning.parts import PARTS
+from .planning.plan import Merge, Reduce, SitePlan
+from .planning.planner import plan_site, site_strength, within_limits
+from .planning.schedule import TRAIN_STEPS, noise_level_time
+from .planning.site import LATENT_FACTOR, Site, grid_of
+from .settings.methods import METHODS
+from .settings.needs import idle_parameters
+from .settings.parameter import Parameter, SettingsError, echo
+from .settings.settings import Settings
+from .settings.site_names import FAMILY_SITES, KNOWN_SITES
+
+if TYPE_CHECKING:
+    from .unet.application import Application, applied
+    from .unet.shape import shape_of
+    from .unet.sites import SiteModules, UnsupportedModelError, find_sites
+    from .unet.vae import VaeTiles
+
+# what needs torch is imported when it is asked for
+_LATE = {
+    "Application": "application",
+    "applied": "application",
+    "shape_of": "shape",
+    "SiteModules": "sites",
+    "UnsupportedModelError": "sites",
+    "find_sites": "sites",
+    "VaeTiles": "vae",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f".unet.{_LATE[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
 
 __all__ = [
     "FAMILY_SITES",
     "KNOWN_SITES",
+    "LATENT_FACTOR",
+    "METHODS",
+    "PARTS",
+    "TRAIN_STEPS",
     "Application",
     "Cost",
+    "Merge",
     "Moment",
     "Parameter",
     "PassClock",
+    "Reduce",
     "Settings",
     "SettingsError",
     "Site",
+    "SiteModules",
     "SitePlan",
+    "SiteShape",
+    "UnetShape",
     "UnsupportedModelError",
     "VaeTiles",
     "applied",
     "echo",
     "estimate",
     "find_sites",
+    "grid_of",
     "idle_parameters",
+    "noise_level_time",
     "plan_site",
     "shape_of",
+    "site_strength",
     "why_nothing",
+    "within_limits",
 ]

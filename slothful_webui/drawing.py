@@ -11,18 +11,20 @@ from typing import Any
 from slothful import (
     Moment,
     PassClock,
+    Reduce,
     Settings,
     SitePlan,
+    UnetShape,
     UnsupportedModelError,
     estimate,
+    grid_of,
     idle_parameters,
+    noise_level_time,
+    plan_site,
     shape_of,
     why_nothing,
+    within_limits,
 )
-from slothful.arithmetic import plan_where_it_pays
-from slothful.cost import UnetShape, grid_of
-from slothful.plan import acts_in
-from slothful.schedule import noise_level_time
 from slothful_webui.engine import unet_of
 from slothful_webui.passes import Fields, Pass, passes_of
 
@@ -80,13 +82,11 @@ def _describe_pass(
     site is left alone.
     """
     moments = _moments(settings, each)
-    acts = acts_in(settings, each.name, each.width, each.height)
+    acts = within_limits(settings, Moment(0.0, 0.0, 0, each.name, (each.width, each.height)))
     chosen: dict[str, list[SitePlan | None]] = {}
     for site in (own.site for own in shape.sites) if shape else ():
         grid = grid_of(each.width, each.height, site.level)
-        chosen[site.name] = [
-            plan_where_it_pays(settings, moment, site, grid) if acts else None for moment in moments
-        ]
+        chosen[site.name] = [plan_site(settings, moment, site, grid) for moment in moments]
     return {
         "name": each.name,
         "width": each.width,
@@ -99,7 +99,7 @@ def _describe_pass(
             name: [-1 if plan is None else plans.setdefault(plan, len(plans)) for plan in row]
             for name, row in chosen.items()
         },
-        "left": _left(settings, each, shape, moments, acts),
+        "left": _left(settings, each, shape, moments),
         "few": _few_keys(chosen),
     }
 
@@ -108,19 +108,17 @@ def _moments(settings: Settings, each: Pass) -> list[Moment]:
     by_noise = settings.time_axis == "noise level"
     time = noise_level_time if by_noise else PassClock(each.timesteps).progress
     return [
-        Moment(timestep, time(timestep), step, each.name)
+        Moment(timestep, time(timestep), step, each.name, (each.width, each.height))
         for step, timestep in enumerate(each.timesteps)
     ]
 
 
 def _left(
-    settings: Settings, each: Pass, shape: UnetShape | None, moments: list[Moment], acts: bool
+    settings: Settings, each: Pass, shape: UnetShape | None, moments: list[Moment]
 ) -> dict[str, float] | None:
     """The parts of the arithmetic that are left, None where they are not known."""
     if shape is None or not moments:
         return None
-    if not acts:
-        return {"attention": 1.0, "unet": 1.0}
     cost = estimate(settings, shape, each.width, each.height, moments)
     return {"attention": cost.attention_share, "unet": cost.total_share}
 
@@ -148,6 +146,8 @@ def _describe_plan(plan: SitePlan) -> dict[str, Any]:
         "keys": plan.key_count,
         "stride": plan.tokens / plan.key_count,
     }
+    if not isinstance(plan, Reduce):
+        return drawn
     if plan.tiling is not None:
         drawn |= {"rows": plan.tiling.rows.edges, "columns": plan.tiling.columns.edges}
     elif plan.reduction is not None and plan.reduction.rows.length == plan.grid[0]:

@@ -8,7 +8,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from slothful.schedule import TRAIN_STEPS
+from slothful import TRAIN_STEPS
 from slothful_webui.timesteps import pass_timesteps
 
 logger = logging.getLogger(__name__)

@@ -5,11 +5,10 @@ python -m standalone.documentation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from slothful import Parameter, Settings
-from slothful.methods import METHOD_PARTS, METHODS
+from slothful import METHODS, PARTS, Parameter, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -18,12 +17,25 @@ PARAMETERS = ROOT / "docs" / "parameters.md"
 
 def method_table() -> str:
     """Every method and what it is made of, as a Markdown table."""
-    header = ("method", "reduction of keys and values", "tiling of queries", "merge of tokens")
-    rows = [
-        (f"**{method.name}**", method.reduction or "-", method.tiling or "-", method.merge or "-")
-        for method in METHOD_PARTS
-    ]
+    header = (
+        "method",
+        "keys and values",
+        "tiles of queries",
+        "a tile's keys of the rest",
+        "merging",
+    )
+    rows = []
+    for name, parts in PARTS.items():
+        cells = map(_words, (parts.reduce, parts.tile, parts.global_ratio, parts.merge))
+        rows.append((f"**{name}**", *cells))
     return _table(header, rows)
+
+
+def _words(part: Callable | None) -> str:
+    """What the first line of a part's docstring says of it."""
+    if part is None:
+        return "-"
+    return (part.__doc__ or "").splitlines()[0].rstrip(".")
 
 
 def parameter_table() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from slothful.methods import METHODS
+from slothful import METHODS
 from standalone.checkpoint import load
 from standalone.processing import Processed, Processing, process_images
 from standalone.runner import ScriptRunner

@@ -17,7 +17,7 @@ from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.report import as_table
 from benchmarks.speed.timing import FLOOR, NONE, Timing, at_one_pace, measure, part_by_part, rows
 from slothful import Moment, Settings, find_sites
-from slothful.methods import SLOTHFUL, SUBSAMPLING
+from slothful.settings.methods import SLOTHFUL, SUBSAMPLING
 from tests.unets import inputs, make_unet, module_state, run
 
 SIZE = dict(height=64, width=96)  # tokens; large enough for default tiles at two levels

@@ -6,8 +6,7 @@ from ldm.modules.attention import CrossAttention
 
 import slothful
 from benchmarks.effects.cost import flop_counter, matrix_products
-from slothful import Moment, Settings
-from slothful.methods import METHODS
+from slothful import METHODS, Moment, Settings
 from standalone.odd_sizes import resized_skips
 from tests.unets import inputs, make_unet, run
 
@@ -75,7 +74,7 @@ def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
     unet = make_unet(layout)
     settings = Settings(method=method, **{**STRONG, **changes})
     timestep = 600.0  # the timestep of `inputs`
-    moment = Moment(timestep, slothful.schedule.noise_level_time(timestep))
+    moment = Moment(timestep, slothful.noise_level_time(timestep))
     cost = slothful.estimate(settings, slothful.shape_of(unet), 384, 256, [moment])
     _, before = counted(unet, 384, 256)
     with slothful.applied(unet, settings):
@@ -87,9 +86,7 @@ def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
 
 def test_several_moments_are_added_up(sd1_unet):
     shape = slothful.shape_of(sd1_unet)
-    moments = [
-        Moment(t, slothful.schedule.noise_level_time(t), i) for i, t in enumerate((900, 600, 20))
-    ]
+    moments = [Moment(t, slothful.noise_level_time(t), i) for i, t in enumerate((900, 600, 20))]
     together = slothful.estimate(Settings(**STRONG), shape, 512, 512, moments)
     alone = [slothful.estimate(Settings(**STRONG), shape, 512, 512, [m]) for m in moments]
     assert together.attention_left == pytest.approx(sum(cost.attention_left for cost in alone))
@@ -145,5 +142,5 @@ def test_layers_of_a_hosts_own_classes_cost_the_same(layout):
                 setattr(parent, name, OwnConvolution(child))
     shape = slothful.shape_of(unet)
     assert (shape.per_position, shape.fixed) == (expected.per_position, expected.fixed)
-    numbers = [(s.channels, s.inner, s.cross, s.mlp) for s in shape.sites]
-    assert numbers == [(s.channels, s.inner, s.cross, s.mlp) for s in expected.sites]
+    numbers = [(s.site.channels, s.site.inner, s.cross, s.mlp) for s in shape.sites]
+    assert numbers == [(s.site.channels, s.site.inner, s.cross, s.mlp) for s in expected.sites]

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 import slothful
-from slothful import Settings
-from slothful.methods import METHODS
+from slothful import METHODS, Settings
 from standalone.attention import sdpa_attention
 from tests.unets import inputs, make_unet
 

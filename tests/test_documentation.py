@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from slothful import Settings
-from slothful.methods import METHODS
+from slothful import METHODS, Settings
 from standalone.documentation import (
     README,
     ROOT,

@@ -14,13 +14,13 @@ from slothful import (
     Settings,
     estimate,
     find_sites,
+    grid_of,
     idle_parameters,
+    noise_level_time,
+    plan_site,
     shape_of,
 )
-from slothful.arithmetic import plan_where_it_pays
-from slothful.cost import grid_of
-from slothful.nothing import REASONS
-from slothful.schedule import noise_level_time
+from slothful.planning.nothing import REASONS
 from slothful_webui.controls import values_of
 from slothful_webui.drawing import FEW_KEYS, describe
 from slothful_webui.passes import FieldError, Fields, passes_of
@@ -52,7 +52,7 @@ FIELDS = Fields(width=256, height=192, steps=6, hires=True, hr_scale=2, hr_steps
 def test_every_plan_drawn_is_the_one_that_would_be_applied(model, method, axis):
     settings = Settings(method=method, time_axis=axis, tile_shift="alternating", min_size=192)
     drawn = describe(settings, FIELDS, model)
-    sites = find_sites(model.model.diffusion_model)
+    sites = [found.site for found in find_sites(model.model.diffusion_model)]
     assert [site["name"] for site in drawn["sites"]] == [site.name for site in sites]
     for one, described in zip(passes_of(FIELDS, model), drawn["passes"], strict=True):
         clock = PassClock(one.timesteps)
@@ -62,13 +62,14 @@ def test_every_plan_drawn_is_the_one_that_would_be_applied(model, method, axis):
         for site in sites:
             grid = grid_of(one.width, one.height, site.level)
             for moment, number in zip(moments, described["sites"][site.name], strict=True):
-                plan = plan_where_it_pays(settings, moment, site, grid)
+                plan = plan_site(settings, moment, site, grid)
                 assert (plan is None) == (number == -1)
                 if plan is not None:
                     shown = drawn["plans"][number]
                     assert shown["keys"] == plan.key_count
                     assert shown["stride"] == grid[0] * grid[1] / plan.key_count
-                    assert shown.get("rows") == (plan.tiling and plan.tiling.rows.edges)
+                    tiling = getattr(plan, "tiling", None)
+                    assert shown.get("rows") == (tiling and tiling.rows.edges)
         cost = estimate(settings, shape_of(model.model.diffusion_model), one.width, one.height,
                         moments)  # fmt: skip
         assert described["left"] == {"attention": cost.attention_share, "unet": cost.total_share}
@@ -200,7 +201,7 @@ def test_a_model_that_nothing_can_be_applied_to_says_so():
 def test_each_family_has_its_own_sites(any_unet):
     drawn = describe(Settings(), Fields(), model_with(any_unet))
     assert drawn["model"] == "loaded"
-    assert [s["name"] for s in drawn["sites"]] == [s.name for s in find_sites(any_unet)]
+    assert [s["name"] for s in drawn["sites"]] == [f.site.name for f in find_sites(any_unet)]
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,7 @@ from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError,
 from benchmarks.effects.sweeps import sweeps
 from benchmarks.effects.table import Interval
 from benchmarks.effects.variants import Variant, plain
-from slothful import Moment, Settings
-from slothful.methods import METHODS
+from slothful import METHODS, Moment, Settings
 from standalone.checkpoint import SMALL, load
 from tests.unets import make_unet, run
 

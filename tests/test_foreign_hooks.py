@@ -10,8 +10,8 @@ from torch.nn.utils import prune
 
 import slothful
 from slothful import Settings
-from slothful.foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED
-from slothful.obstacles import FRAMES, KEYS, MASK, MASK_OR_VALUES, TENSOR, VALUES
+from slothful.unet.foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED
+from slothful.unet.obstacles import FRAMES, KEYS, MASK, MASK_OR_VALUES, TENSOR, VALUES
 from tests.unets import make_unet, module_state, run
 
 TOKENS = 24 * 32

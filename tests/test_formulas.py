@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from slothful import Moment, Settings
-from slothful.plan import site_strength
-from slothful.schedule import depth_ratio, time_ratio
+from slothful.planning.planner import site_strength
+from slothful.planning.schedule import depth_ratio, time_ratio
 from slothful_webui.controls import CONTROLS
 from tests.browser import CHROMIUM, QUIET
 

@@ -46,7 +46,7 @@ def test_every_method_changes_the_output_and_keeps_it_finite(any_unet, settings)
         Settings(method="Near-sighted Tile", tile_size=64, tile_shift="random"),
         Settings(method="Near-sighted Attention", base_tile_size=64, peak_tile_size=64,
                  in_slothful=1, out_slothful=1),
-        Settings(**STRONG, block_weights={name: 0 for name in slothful.parameters.SITE_NAMES}),
+        Settings(**STRONG, block_weights={name: 0 for name in slothful.KNOWN_SITES}),
         Settings(**STRONG, min_size=512),
         Settings(**STRONG, passes="hires"),
     ],
@@ -114,7 +114,8 @@ def test_in_nested_use_the_innermost_acts_and_all_is_undone(sd1_unet):
 
 @every_method
 def test_images_of_a_batch_do_not_depend_on_each_other(any_unet, settings):
-    latent, timesteps, keywords = inputs(any_unet, batch=3)
+    # of these inputs no two tokens are so similar that rounding decides which joins which
+    latent, timesteps, keywords = inputs(any_unet, batch=3, seed=3)
     with slothful.applied(any_unet, settings):
         together = any_unet(latent, timesteps, **keywords)
         for row in range(3):
@@ -185,8 +186,8 @@ def test_near_sighted_attention_against_a_slow_formulation(sd1_unet, blends, gri
         time_decay=0,
         kept_token="first",
     )
-    site = slothful.find_sites(sd1_unet)[0]
-    attention = site.attentions[0]
+    found = slothful.find_sites(sd1_unet)[0]
+    site, attention = found.site, found.attentions[0]
     height, width = grid
     tokens = torch.randn(1, height * width, 32, generator=torch.Generator().manual_seed(5))
     actual = _at_site(sd1_unet, settings, attention, tokens, grid)
@@ -252,10 +253,9 @@ def _attend(attention, queries, keys, values):
 
 def _at_site(unet, settings, attention, tokens, grid):
     """Call one attn1 as its U-Net would, with the moment of timestep 600 and this grid."""
-    site = next(s for s in slothful.find_sites(unet) if attention in s.attentions)
+    found = next(s for s in slothful.find_sites(unet) if attention in s.attentions)
     with slothful.applied(unet, settings) as application:
-        application._before_unet(unet, (torch.zeros(1, 4, *grid), torch.tensor([600.0])), {})
-        application._before_site(site, site.transformer, (torch.zeros(1, 1, *grid),), {})
+        application.plan_at(found.site.name, grid, timestep=600.0)
         return attention(tokens, context=None)
 
 

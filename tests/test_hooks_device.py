@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import slothful
 from benchmarks.speed.memory import peak_memory
 from slothful import Settings
-from slothful.methods import METHODS, SUBSAMPLING
+from slothful.settings.methods import METHODS, SUBSAMPLING
 from standalone.attention import sdpa_attention
 from tests.unets import inputs, make_unet, run
 

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from slothful.methods import METHODS
+from slothful import METHODS
 from standalone.__main__ import main
 from standalone.checkpoint import SMALL, CheckpointError, load, text_model_of
 from standalone.processing import Processing, process_images

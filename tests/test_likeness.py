@@ -1,5 +1,7 @@
 """Kept tokens that stand for all that are most like them, and weigh as much."""
 
+import gc
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,10 +9,12 @@ from hypothesis import strategies as st
 
 import slothful
 from slothful import Moment, Settings, plan_site
-from slothful.groups import GroupsByProducts, GroupsInBags, groups_of
-from slothful.likeness import WIDTH, features_of, join_alike
-from slothful.pooling import kept_index
-from slothful.weighted_attention import attention_with_bias, attention_with_channel
+from slothful.planning.reduction import COMPARED_CHANNELS
+from slothful.tokens import group_means, key_inputs, weighted_attention
+from slothful.tokens.group_means import GroupsByProducts, GroupsInBags, groups_of
+from slothful.tokens.kept import kept_index
+from slothful.tokens.likeness import features_of, join_alike
+from slothful.tokens.weighted_attention import attention_with_bias, attention_with_channel
 from tests.test_hooks_device import Operations
 from tests.unets import make_unet, module_state, run
 
@@ -73,16 +77,16 @@ def test_every_token_is_in_one_mean(kind, batch, count, kept, seed):
 
 
 def test_few_directions_keep_the_angles_and_no_generator_is_touched():
-    tokens = tokens_of(1, 200, 20 * WIDTH)
+    tokens = tokens_of(1, 200, 20 * COMPARED_CHANNELS)
     before = torch.get_rng_state()
     features = features_of(tokens)
     assert torch.equal(torch.get_rng_state(), before)
-    assert features.shape == (1, 200, WIDTH)
+    assert features.shape == (1, 200, COMPARED_CHANNELS)
     base = tokens[:, :1] + 0.5 * tokens
     exact = torch.nn.functional.cosine_similarity(base, base[:, :1], dim=-1)
     features = features_of(base)
     kept = torch.nn.functional.cosine_similarity(features, features[:, :1], dim=-1)
-    assert (kept - exact).abs().mean() < 2 / WIDTH**0.5
+    assert (kept - exact).abs().mean() < 2 / COMPARED_CHANNELS**0.5
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=["bags", "products"])
@@ -109,7 +113,7 @@ def test_products_of_many_groups_are_done_in_parts(monkeypatch):
     tokens, kept = tokens_of(2, 300, 4), torch.arange(0, 300, 2)
     joined = join_alike(features_of(tokens), kept)
     whole = GroupsByProducts(joined, 150, tokens.dtype)
-    monkeypatch.setattr(slothful.groups, "FEW", 40)
+    monkeypatch.setattr(group_means, "FEW_GROUPS", 40)
     parts = GroupsByProducts(joined, 150, tokens.dtype)
     assert [mine.shape[1] for mine in parts._parts()] == [40, 40, 40, 30]
     torch.testing.assert_close(parts.means(tokens), whole.means(tokens))
@@ -177,11 +181,11 @@ def test_every_query_sees_each_token_once(sd1_unet, values, grid):
     """A group of the whole picture counts, for a window, the tokens that are not the window's own;
     what the window holds itself counts by its own groups.
     """
-    site = slothful.find_sites(sd1_unet)[0]
-    attention, options = site.attentions[0], Settings(**values)
-    plan = plan_site(options, MOMENT, site, grid)
+    found = slothful.find_sites(sd1_unet)[0]
+    attention, options = found.attentions[0], Settings(**values)
+    plan = plan_site(options, MOMENT, found.site, grid)
     tokens = tokens_of(1, grid[0] * grid[1], 32, seed=4)
-    near, every = plan.near, torch.arange(grid[0] * grid[1]).reshape(grid)
+    near, every = plan.key_windows, torch.arange(grid[0] * grid[1]).reshape(grid)
     actual = at_site(sd1_unet, options, attention, tokens, grid)[0]
 
     def groups_of(members, reduction):
@@ -214,9 +218,9 @@ def test_every_query_sees_each_token_once(sd1_unet, values, grid):
 @pytest.mark.parametrize("values", CASES.values(), ids=CASES)
 def test_a_gpus_way_gives_the_same(sd1_unet, values, monkeypatch):
     """Means by products and weights as a channel, both done here on the CPU."""
-    site, options = slothful.find_sites(sd1_unet)[0], Settings(**values)
-    attention, tokens = site.attentions[0], tokens_of(2, 19 * 21, 32, seed=6)
-    merges = plan_site(options, MOMENT, site, (19, 21)).merges
+    found, options = slothful.find_sites(sd1_unet)[0], Settings(**values)
+    attention, tokens = found.attentions[0], tokens_of(2, 19 * 21, 32, seed=6)
+    merges = plan_site(options, MOMENT, found.site, (19, 21)).merges
     expected = at_site(sd1_unet, options, attention, tokens, (19, 21))
     used = []
 
@@ -224,10 +228,10 @@ def test_a_gpus_way_gives_the_same(sd1_unet, values, monkeypatch):
         used.append(attention_with_channel)
         return attention_with_channel(*args)
 
-    monkeypatch.setattr(slothful.sources, "groups_of", GroupsByProducts)
-    monkeypatch.setattr(slothful.weighted_attention, "_has_kernel", lambda device: True)
-    monkeypatch.setattr(slothful.weighted_attention, "MANY_KEYS", 0)
-    monkeypatch.setattr(slothful.weighted_attention, "attention_with_channel", channel)
+    monkeypatch.setattr(key_inputs, "groups_of", GroupsByProducts)
+    monkeypatch.setattr(weighted_attention, "_has_kernel", lambda device: True)
+    monkeypatch.setattr(weighted_attention, "MANY_KEYS", 0)
+    monkeypatch.setattr(weighted_attention, "attention_with_channel", channel)
     actual = at_site(sd1_unet, options, attention, tokens, (19, 21))
     assert bool(used) == merges
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
@@ -235,16 +239,15 @@ def test_a_gpus_way_gives_the_same(sd1_unet, values, monkeypatch):
 
 def at_site(unet, options, attention, tokens, grid):
     """Call one attn1 as its U-Net would, at the moment of the tests, with this grid."""
-    site = next(s for s in slothful.find_sites(unet) if attention in s.attentions)
+    found = next(f for f in slothful.find_sites(unet) if attention in f.attentions)
     with slothful.applied(unet, options) as application:
-        application._before_unet(unet, (torch.zeros(1, 4, *grid), torch.tensor([600.0])), {})
-        application._before_site(site, site.transformer, (torch.zeros(1, 1, *grid),), {})
+        application.plan_at(found.site.name, grid, timestep=600.0)
         return attention(tokens, context=None)
 
 
 @pytest.mark.parametrize("pooled", [dict(in_k_blend=0.5), dict(in_v_blend=1)])
 def test_what_is_pooled_joins_nothing(sd1_unet, pooled):
-    site = slothful.find_sites(sd1_unet)[0]
+    site = slothful.find_sites(sd1_unet)[0].site
     plans = [
         plan_site(Settings(**FLAT, **pooled, kept_token=kept), MOMENT, site, (32, 32))
         for kept in ("merged", "jittered")
@@ -256,8 +259,8 @@ def test_what_is_pooled_joins_nothing(sd1_unet, pooled):
 
 def test_equal_tokens_change_nothing(sd1_unet):
     """Where groups are of equal tokens, weights make up for all that is left out."""
-    site = slothful.find_sites(sd1_unet)[0]
-    attention = site.attentions[0]
+    found = slothful.find_sites(sd1_unet)[0]
+    site, attention = found.site, found.attentions[0]
     kinds = tokens_of(5, 32, seed=2)
     # a number that no stride is a multiple of, so that each kind is kept somewhere
     tokens = kinds[torch.arange(32 * 32) % 5][None]
@@ -278,7 +281,7 @@ def test_many_scores_are_computed_in_parts(sd1_unet, values, monkeypatch):
         expected = run(sd1_unet, height=32, width=40)
         # a few queries at a time, and one where even that is too much
         for scores in (20_000, 1):
-            monkeypatch.setattr(slothful.weighted_attention, "SCORES", scores)
+            monkeypatch.setattr(weighted_attention, "SCORES", scores)
             answers = run(sd1_unet, height=32, width=40)
             torch.testing.assert_close(answers, expected, rtol=1e-4, atol=1e-5)
 
@@ -325,5 +328,5 @@ def test_the_layers_of_a_site_look_for_like_tokens_once():
             run(unet)
         assert operations.counts["argmax"] == len(application.plans) < layers
         assert all(plan.merges for plan in application.plans.values())
-        states = [hooks.state for site in application._layers.values() for hooks in site]
-        assert all(state.match is None for state in states)  # nothing is kept from call to call
+        # nothing is kept from call to call
+        assert not any(isinstance(each, key_inputs.Match) for each in gc.get_objects())

@@ -9,12 +9,14 @@ from torch import nn
 
 import slothful
 from slothful import Moment, Settings, plan_site
-from slothful.sites import Site
+from slothful.planning.schedule import time_ratio
+from slothful.tokens.token_merging import TokenMatch
+from tests.sites import site_at
 from tests.unets import inputs, make_unet, plain_attention, run
 
 FLAT = dict(method="Token Merging", time_decay=0, keep_middle=False)
 LIKE_TOMESD = dict(FLAT, merge_keys_only=False, merge_proportional=False)
-IN01 = Site("IN01", 0, 1, 1, None, ())
+IN01 = site_at("IN01", 0, 1, 1)
 
 
 class Holder(nn.Module):
@@ -50,10 +52,10 @@ def tomes_patch(unet, seeds=None, **options):
 def seeds_of(application):
     """The seed of each block's destinations, as planned for the latest call."""
     return {
-        layer: application.plans[site.name].merging.seed + index
-        for site in slothful.find_sites(application.unet)
-        for index, layer in enumerate(site.layers)
-        if application.plans[site.name] is not None
+        layer: application.plans[found.site.name].seed + index
+        for found in slothful.find_sites(application.unet)
+        for index, layer in enumerate(found.layers)
+        if application.plans[found.site.name] is not None
     }
 
 
@@ -118,7 +120,7 @@ def test_on_sdxl_downsampling_is_counted_from_its_finest_attention():
     with slothful.applied(unet, Settings(**FLAT)) as application:
         run(unet)
     acts = {name for name, plan in application.plans.items() if plan is not None}
-    finest = {site.name for site in slothful.find_sites(unet) if site.depth == 1}
+    finest = {f.site.name for f in slothful.find_sites(unet) if f.site.depth == 1}
     assert acts == finest
 
 
@@ -127,13 +129,13 @@ def test_the_ratio_follows_time_depth_weights_and_pass():
         method="Token Merging", merge_ratio=0.4, merge_ratio_hires=0.2, merge_depth_decay=1,
         merge_max_downsample=8, peak_time=0.3, time_decay=1.5, block_weights={"IN04": 0.5},
     )  # fmt: skip
-    deeper = Site("IN04", 2, 2, 2, None, ())
+    deeper = site_at("IN04", 2, 2, 2)
 
     def share(site, time, name="base"):
         plan = plan_site(settings, Moment(1000 * (1 - time), time, 0, name), site, (100, 100))
-        return plan.merging.count / 100**2
+        return plan.count / 100**2
 
-    fades = slothful.schedule.time_ratio(0.9, 0.3, 1.5)
+    fades = time_ratio(0.9, 0.3, 1.5)
     assert share(IN01, 0.3) == pytest.approx(0.4, abs=1e-4)
     assert share(IN01, 0.9) == pytest.approx(0.4 * fades, abs=1e-4)
     assert share(deeper, 0.3) == pytest.approx(0.4 / 2 / 2, abs=1e-4)
@@ -144,7 +146,7 @@ def test_the_ratio_follows_time_depth_weights_and_pass():
 def test_a_block_weight_cannot_merge_the_destinations():
     settings = Settings(**FLAT, merge_ratio=0.7, block_weights={"IN01": 2})
     plan = plan_site(settings, Moment(600, 0.4), IN01, (32, 32))
-    assert plan.merging.count == 32 * 32 * 3 // 4
+    assert plan.count == 32 * 32 * 3 // 4
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 7), (3, 2), (9, 11)])
@@ -155,9 +157,9 @@ def test_strides_longer_than_the_grid_are_clamped(grid):
         assert plan is None
         return
     tokens = torch.randn(2, grid[0] * grid[1], 6, generator=torch.Generator().manual_seed(0))
-    match = slothful.merging.TokenMatch(tokens, plan.merging, 0)
+    match = TokenMatch(tokens, plan, 0)
     merged = match.merge(tokens)
-    assert merged.shape[1] == plan.merging.left >= 1
+    assert merged.shape[1] == plan.left >= 1
     assert match.unmerge(merged).shape == tokens.shape
 
 
@@ -192,7 +194,7 @@ def test_keys_only_and_proportional_attention(sd1_unet, keys_only, proportional)
     with slothful.applied(sd1_unet, settings) as application:
         run(sd1_unet)
     before.remove(), after.remove()
-    match = slothful.merging.TokenMatch(seen["block"], application.plans["IN01"].merging, 0)
+    match = TokenMatch(seen["block"], application.plans["IN01"], 0)
     merged = match.merge(seen["tokens"])
     sizes = match.log_sizes().exp()
     tokens = seen["tokens"].shape[1]
@@ -223,7 +225,7 @@ def test_where_tomesd_is_active_nothing_is_merged_twice(sd1_unet):
         alone = run(sd1_unet)
         with slothful.applied(sd1_unet, Settings(**FLAT, merge_mlp=True)) as application:
             assert torch.equal(run(sd1_unet), alone)
-    finest = {site.name for site in slothful.find_sites(sd1_unet) if site.depth == 1}
+    finest = {f.site.name for f in slothful.find_sites(sd1_unet) if f.site.depth == 1}
     assert set(application.notes) == finest
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from slothful.sites import LATENT_FACTOR
+from slothful import LATENT_FACTOR
 from standalone.checkpoint import SMALL, build, load
 from standalone.model import curve, evaluate, loop
 from standalone.model.autoencoder_stage import fold_scale, train_autoencoder

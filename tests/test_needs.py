@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from slothful import Moment, Settings, find_sites, idle_parameters, plan_site
-from slothful.needs import needs_of
-from slothful.sites import Site
+from slothful import Moment, Settings, Site, find_sites, idle_parameters, plan_site
+from slothful.settings.needs import needs_of
 from tests.test_settings import any_settings, values_of, within_the_limit_of_merging
 from tests.unets import make_unet
 
@@ -18,7 +17,7 @@ NEEDY = [parameter for parameter in Settings.parameters() if parameter.needs]
 
 @pytest.fixture(scope="module")
 def sites() -> tuple[Site, ...]:
-    return (*find_sites(make_unet("sd1")), *find_sites(make_unet("sdxl")))
+    return tuple(f.site for layout in ("sd1", "sdxl") for f in find_sites(make_unet(layout)))
 
 
 def seen(reduction):

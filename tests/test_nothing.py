@@ -10,9 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import slothful
-from slothful import Moment, PassClock, Settings
-from slothful.methods import METHODS
-from slothful.nothing import (
+from slothful import METHODS, Moment, PassClock, Settings, noise_level_time
+from slothful.planning.nothing import (
     BOTH,
     CELLS,
     DEEP,
@@ -24,7 +23,7 @@ from slothful.nothing import (
     NO_HIRES,
     NO_SITES,
     NOT_RUN,
-    PARTS,
+    PARTS_OFF,
     PAYS,
     RATIO,
     SMALL,
@@ -32,8 +31,7 @@ from slothful.nothing import (
     TILES,
     WEIGHTS,
 )
-from slothful.parameters import SITE_NAMES
-from slothful.schedule import noise_level_time
+from slothful.settings.site_names import SITE_NAMES
 from tests.test_settings import any_settings
 from tests.unets import make_unet, module_state, run
 
@@ -49,7 +47,7 @@ CASES = {
     WEIGHTS: Settings(block_weights=NONE),
     MIDDLE: Settings(**STRONG, block_weights={**NONE, "M00": 1}),
     DEEP: Settings(**MERGING, block_weights={**NONE, "IN07": 1}),
-    PARTS: Settings(**MERGING, merge_attention=False),
+    PARTS_OFF: Settings(**MERGING, merge_attention=False),
     RATIO: Settings(**MERGING, merge_ratio=0),
     STRENGTH: Settings(**FLAT),
     CELLS: Settings(in_slothful=1.001, out_slothful=1.001, time_decay=0, rounding="smooth",

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from slothful import Moment, Settings
-from slothful.plan import site_strength
+from slothful.planning.planner import site_strength
 from slothful_webui.infotext import write_infotext
 from tests.browser import NEEDS_CHROMIUM
 from tests.test_formulas import Site

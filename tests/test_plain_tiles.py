@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 import slothful
 from slothful import Moment, Settings, plan_site
-from slothful.layout import plan_layout, split_queries
-from slothful.sites import Site
-from slothful.sources import key_sources
-from slothful.tiling import divisor_counts
+from slothful.planning.tiling import divisor_counts
+from slothful.tokens.key_inputs import key_inputs
+from slothful.tokens.layout import plan_layout
+from slothful.tokens.moving import deal_keys, split_queries
+from tests.sites import site_at
 from tests.unets import make_unet, run
 
 FLAT = dict(method="Plain Tiles", time_decay=0)
-IN01 = Site("IN01", 0, 1, 1, None, ())
+IN01 = site_at("IN01", 0, 1, 1)
 CPU = torch.device("cpu")
 
 
@@ -68,17 +69,18 @@ def hand_tiled(attention, x, grid, counts):
 def test_tiles_are_what_attention_in_each_of_them_gives(scaled):
     unet = make_unet("sd1")
     settings = Settings(**FLAT, plain_tile_size=64, plain_scale_depth=scaled, plain_swap=1)
-    for site in slothful.find_sites(unet)[:4]:
+    for found in slothful.find_sites(unet)[:4]:
+        site, attention = found.site, found.attentions[0]
         grid = (24 // site.level, 40 // site.level)
-        tokens = torch.randn(2, grid[0] * grid[1], site.attentions[0].to_q.in_features,
+        tokens = torch.randn(2, grid[0] * grid[1], attention.to_q.in_features,
                              generator=torch.Generator().manual_seed(1))  # fmt: skip
         least = 8 * (site.depth if scaled else 1)
         sizes = [min(s for s in range(min(least, n), n + 1) if n % s == 0) for n in grid]
         counts = tuple(n // size for n, size in zip(grid, sizes))
-        expected = hand_tiled(site.attentions[0], tokens, grid, counts)
+        expected = hand_tiled(attention, tokens, grid, counts)
         with slothful.applied(unet, settings) as application:
             run(unet, height=24, width=40)
-            answers = site.attentions[0](tokens)
+            answers = attention(tokens)
         plan = application.plans[site.name]
         assert (1 if plan is None else len(plan.tiling)) == counts[0] * counts[1]
         torch.testing.assert_close(answers, expected)
@@ -124,8 +126,8 @@ def test_with_a_halo_a_tile_sees_its_neighbours_edges(method):
     layout = plan_layout(plan, CPU)
     tokens = torch.arange(48.0 * 32).reshape(1, -1, 1)
     queries = split_queries(tokens, layout, plan)
-    sources, *_ = key_sources(tokens, queries, layout, plan)
-    keys = slothful.layout.deal_keys(sources, layout, plan)
+    sources, *_ = key_inputs(tokens, queries, layout, plan)
+    keys = deal_keys(sources, layout, plan)
     assert queries.shape[1:] == (16 * 16, 1)
     assert keys.shape[1:] == (22 * 22, 1)
     for query, key in zip(queries.squeeze(-1), keys.squeeze(-1)):

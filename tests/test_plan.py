@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slothful import Moment, Settings, find_sites, plan_site
-from slothful.methods import METHODS
-from slothful.plan import may_act
-from slothful.settings import merge_limit
-from slothful.sites import Site
+from slothful import METHODS, Moment, Settings, Site, find_sites, plan_site
+from slothful.planning.planner import may_apply
+from slothful.settings.settings import merge_limit
 from tests.test_settings import any_settings, values_of
 from tests.unets import make_unet
 
@@ -21,7 +19,7 @@ IN_THE_APPLICATION = {"time_axis", "passes", "min_size", "min_width", "min_heigh
 
 @pytest.fixture(scope="module")
 def sites() -> tuple[Site, ...]:
-    return (*find_sites(make_unet("sd1")), *find_sites(make_unet("sdxl")))
+    return tuple(f.site for layout in ("sd1", "sdxl") for f in find_sites(make_unet(layout)))
 
 
 def plans(settings, sites, step=3):
@@ -46,16 +44,16 @@ def test_what_a_method_does_not_use_does_not_change_its_plans(method, sites, dat
 
 
 @given(settings=any_settings)
-def test_where_a_plan_is_made_something_may_act(sites, settings):
+def test_where_a_plan_is_made_something_may_apply(sites, settings):
     made = zip(plans(settings, sites), 3 * sites)
-    assert all(may_act(settings, site) for plan, site in made if plan is not None)
+    assert all(may_apply(settings, site) for plan, site in made if plan is not None)
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "Plain Tiles"])  # left to the grid
-def test_by_default_each_method_may_act_where_it_acts_and_nowhere_else(method, sites):
+def test_by_default_each_method_may_apply_where_it_acts_and_nowhere_else(method, sites):
     settings = Settings(method=method, time_decay=0)
     acts = [plan is not None for plan in plans(settings, sites)[: len(sites)]]
-    assert [may_act(settings, site) for site in sites] == acts
+    assert [may_apply(settings, site) for site in sites] == acts
 
 
 @pytest.mark.parametrize("method", METHODS)

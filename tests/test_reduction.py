@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from slothful.methods import MODES
-from slothful.pooling import POOLS, reduce_tokens
-from slothful.reduction import plan_downsampling, plan_reduction
+from slothful.planning.reduction import plan_downsampling, plan_reduction
+from slothful.settings.methods import MODES
+from slothful.tokens.pooling import POOLS, reduce_tokens
 
 sides = st.integers(1, 40)
 strengths = st.floats(1.01, 60)

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slothful import Moment, PassClock, Settings, plan_site
-from slothful.plan import site_strength
-from slothful.schedule import noise_level_time, time_ratio
-from slothful.sites import Site
+from slothful.planning.planner import site_strength
+from slothful.planning.schedule import noise_level_time, time_ratio
+from tests.sites import site_at
 
-IN01 = Site("IN01", 0, 1, 1, None, ())
-OUT06 = Site("OUT06", 9, 2, 2, None, ())
-M00 = Site("M00", 6, 8, 8, None, ())
+IN01 = site_at("IN01", 0, 1, 1)
+OUT06 = site_at("OUT06", 9, 2, 2)
+M00 = site_at("M00", 6, 8, 8)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 4))

@@ -1,12 +1,14 @@
 """Settings: validation, parsing and the errors a person gets to read."""
 
+import copy
+import dataclasses
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slothful import KNOWN_SITES, Settings, SettingsError, echo
+from slothful import KNOWN_SITES, METHODS, Settings, SettingsError, echo
 
 
 def values_of(parameter):
@@ -46,6 +48,11 @@ def test_settings_survive_being_written_as_values_or_as_text(settings):
     assert Settings.from_mapping(settings.changed()) == settings
 
 
+def using(parameter):
+    """Settings that use a parameter: a method of which it is."""
+    return {"method": parameter.methods[0]} if parameter.methods else {}
+
+
 @pytest.mark.parametrize("parameter", Settings.parameters(), ids=lambda p: p.name)
 def test_values_outside_the_range_are_refused_by_name_and_range(parameter):
     bad = [None, [], "nonsense=", math.nan, math.inf]
@@ -55,7 +62,7 @@ def test_values_outside_the_range_are_refused_by_name_and_range(parameter):
         bad.append(parameter.minimum + 0.5)
     for value in bad:
         with pytest.raises(SettingsError) as error:
-            Settings(**{parameter.name: value})
+            Settings(**{**using(parameter), parameter.name: value})
         message = str(error.value)
         assert parameter.name in message
         if parameter.kind != "weights":
@@ -157,7 +164,7 @@ def test_whatever_a_value_is_it_is_refused_by_name_in_one_line(parameter, value)
         wrong += [{"IN01": value}, {"IN01": 0.5, "OUT03": value}]
     for each in wrong:
         with pytest.raises(SettingsError) as error:
-            Settings.from_mapping({parameter.name: each})
+            Settings.from_mapping({**using(parameter), parameter.name: each})
         said = str(error.value)
         assert said.startswith(parameter.name)
         assert len(said.splitlines()) == 1
@@ -181,3 +188,109 @@ def test_what_is_short_is_shown_whole(value):
     text = repr(value)
     if len(text) <= 80 and not (isinstance(value, list) and len(value) > 6):
         assert echo(value) == text
+
+
+UNUSED = [
+    (method, parameter)
+    for method in METHODS
+    for parameter in Settings.parameters()
+    if not parameter.used_by(method)
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "parameter"), UNUSED, ids=lambda each: getattr(each, "name", each)
+)
+def test_what_a_method_does_not_use_never_stops_it(method, parameter):
+    """A page hides it: the nearest allowed value is taken, of what is no value the default."""
+    for value in ("nonsense", None, [], math.nan, {}):
+        assert getattr(Settings(method=method, **{parameter.name: value}), parameter.name) == (
+            parameter.default
+        )
+    if parameter.kind in ("int", "float"):
+        for value, nearest in (
+            (parameter.maximum + 5, parameter.maximum),
+            (str(parameter.maximum + 5), parameter.maximum),
+            (parameter.minimum - 0.3, parameter.minimum),
+            (math.inf, parameter.maximum),
+            (-math.inf, parameter.minimum),
+        ):
+            settings = Settings(method=method, **{parameter.name: value})
+            assert getattr(settings, parameter.name) == nearest
+            assert Settings.from_mapping(settings.as_dict()) == settings
+
+
+RELEASED = [
+    "method",
+    "peak_time",
+    "time_decay",
+    "time_axis",
+    "keep_middle",
+    "in_mode",
+    "in_depth_decay",
+    "in_slothful",
+    "in_k_blend",
+    "in_v_blend",
+    "out_mode",
+    "out_depth_decay",
+    "out_slothful",
+    "out_k_blend",
+    "out_v_blend",
+    "rounding",
+    "tiling_max_depth",
+    "tile_size",
+    "global_ratio",
+    "base_tile_size",
+    "peak_tile_size",
+    "base_global_ratio",
+    "peak_global_ratio",
+    "tile_shift",
+    "passes",
+    "min_size",
+    "only_where_it_pays",
+    "block_weights",
+    "kept_token",
+    "tile_halo",
+    "plain_tile_size",
+    "plain_scale_depth",
+    "plain_max_depth",
+    "plain_swap",
+    "merge_ratio",
+    "merge_ratio_img2img",
+    "merge_ratio_hires",
+    "merge_depth_decay",
+    "merge_max_downsample",
+    "merge_stride_x",
+    "merge_stride_y",
+    "merge_random",
+    "merge_attention",
+    "merge_cross",
+    "merge_mlp",
+    "merge_keys_only",
+    "merge_proportional",
+    "downsample_mode",
+    "downsample_depth_1",
+    "downsample_depth_2",
+    "downsample_depth_3",
+    "min_width",
+    "min_height",
+    "vae_tiles",
+    "vae_tile_size",
+]
+"""The order of version 0.1.0."""
+
+
+def test_the_order_of_the_released_version_only_grows():
+    assert [parameter.name for parameter in Settings.parameters()][: len(RELEASED)] == RELEASED
+
+
+def test_every_parameter_has_one_place_in_the_order():
+    names = [parameter.name for parameter in Settings.parameters()]
+    assert len(set(names)) == len(names)
+    assert set(names) == {field.name for field in dataclasses.fields(Settings)}
+
+
+def test_a_copy_of_settings_is_the_same_object():
+    settings = Settings(block_weights={"IN01": 0.5})
+    assert copy.deepcopy(settings) is settings
+    assert copy.deepcopy([settings])[0] is settings

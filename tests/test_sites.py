@@ -25,11 +25,11 @@ SDXL = {
     ],
 )
 def test_sites_of_each_family(layout, family, levels, finest, layers):
-    sites = find_sites(make_unet(layout))
+    sites = [found.site for found in find_sites(make_unet(layout))]
     assert {site.name: site.level for site in sites} == levels
     assert FAMILY_SITES[family] == tuple(site.name for site in sites)
     assert all(site.depth == site.level // finest for site in sites)
-    assert all(len(site.attentions) == layers for site in sites)
+    assert all(site.layers == layers for site in sites)
 
 
 def test_blocks_whose_self_attention_is_disabled_are_no_sites():

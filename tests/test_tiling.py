@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slothful import Moment, Settings, plan_site
-from slothful.layout import deal_keys, join_answers, plan_layout, split_queries
-from slothful.outside import outside_cells
-from slothful.plan import SitePlan
-from slothful.pooling import kept_index
-from slothful.sites import Site
-from slothful.sources import key_sources
-from slothful.tiling import axis_windows, plan_tiling, with_halo
+from slothful.planning.plan import Reduce
+from slothful.planning.tiling import axis_windows, plan_tiling, with_halo
+from slothful.tokens.kept import kept_index, kept_outside
+from slothful.tokens.key_inputs import key_inputs
+from slothful.tokens.layout import plan_layout
+from slothful.tokens.moving import deal_keys, join_answers, split_queries
+from tests.sites import site_at
 
-SITE = Site("IN01", 0, 1, 1, None, ())
+SITE = site_at("IN01", 0, 1, 1)
 CPU = torch.device("cpu")
 
 
@@ -58,11 +58,11 @@ def test_windows_side_by_side_are_cut_from_the_grid():
     tiling = plan_tiling(32, 48, 16)
     assert tiling.side_by_side
     assert not plan_tiling(34, 48, 16).side_by_side
-    plan = SitePlan((32, 48), 1.0, tiling=tiling)
+    plan = Reduce((32, 48), 1.0, tiling=tiling)
     layout = plan_layout(plan, CPU)
     assert layout.queries is layout.answers is None
     tokens = torch.randn(2, 32 * 48, 3, generator=torch.Generator().manual_seed(0))
-    sources, *_ = key_sources(tokens, tokens, layout, plan)
+    sources, *_ = key_inputs(tokens, tokens, layout, plan)
     queries = split_queries(tokens, layout, plan)
     grid = tokens.unflatten(1, (32, 48))
     cut = [grid[:, y : y + 16, x : x + 16].flatten(1, 2) for y in (0, 16) for x in (0, 16, 32)]
@@ -87,7 +87,7 @@ def test_the_number_of_tiles_follows_the_tile_size():
 def test_tiling_max_depth_bounds_the_levels():
     for depth, max_depth, tiled in [(1, 1, True), (2, 1, False), (2, 2, True), (4, 2, False),
                                     (4, 3, True), (8, 3, False)]:  # fmt: skip
-        site = Site("IN04", 2, depth, depth, None, ())
+        site = site_at("IN04", 2, depth, depth)
         options = Settings(method="Near-sighted Tile", tiling_max_depth=max_depth)
         plan = plan_site(options, Moment(600, 0.4), site, (64, 64))
         assert (plan is not None) == tiled
@@ -101,7 +101,7 @@ def test_each_window_sees_its_own_tokens_and_the_thinned_rest():
     layout = plan_layout(plan, CPU)
     tokens = torch.arange(32.0 * 48).reshape(1, -1, 1)
     queries = split_queries(tokens, layout, plan)
-    sources, *_ = key_sources(tokens, queries, layout, plan)
+    sources, *_ = key_inputs(tokens, queries, layout, plan)
     assert len(sources[0].unique()) == sources.shape[1]  # no token is projected twice
     keys = deal_keys(sources, layout, plan)
     own, rest = keys[:, :256], keys[:, 256:]
@@ -137,9 +137,9 @@ def test_a_window_sees_all_that_is_kept_outside_it(h, w, mode, shift, halo, rati
     )  # fmt: skip
     plan = plan_site(options, Moment(600, 0.4), SITE, (h, w))
     kept = kept_index(plan.global_reduction, CPU)
-    cells = outside_cells(plan.global_reduction, plan.near)
+    cells = kept_outside(plan.global_reduction, plan.key_windows)
     assert plan.key_count == len(plan.reduction) + cells.shape[1]
-    rows, columns = plan.near.rows, plan.near.columns
+    rows, columns = plan.key_windows.rows, plan.key_windows.columns
     corners = [(y, x) for y in rows.starts for x in columns.starts]
     lacking = []
     for (y, x), own in zip(corners, cells, strict=True):

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tomesd.merge import bipartite_soft_matching_random2d
 
-from slothful.merging import Merging, TokenMatch
+from slothful import Merge
+from slothful.tokens.token_merging import TokenMatch
 
 
 @st.composite
@@ -20,7 +21,7 @@ def mergings(draw):
         others = tokens - 1
     count = draw(st.integers(1, others))
     seed = draw(st.none() | st.integers(0, 2**32 - 1))
-    merging = Merging(grid, count, stride, seed, True, False, False, False, False)
+    merging = Merge(grid, count, stride, seed, True, False, False, False, False)
     batch, channels = draw(st.integers(1, 4)), draw(st.sampled_from([1, 3, 8, 40, 64]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
     return merging, batch, channels, generator, draw(st.booleans())

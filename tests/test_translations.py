@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from slothful import Settings, SettingsError
-from slothful.nothing import REASONS
-from slothful.obstacles import NOTES
+from slothful.planning.nothing import REASONS
+from slothful.unet.obstacles import NOTES
 from slothful_webui import comparison, hypertile, scope
 from slothful_webui.language import report
 from slothful_webui.options import LEVELS

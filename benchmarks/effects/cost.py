@@ -13,8 +13,7 @@ import slothful
 from benchmarks.effects.peers import PEERS
 from benchmarks.effects.runs import Conditions
 from benchmarks.effects.variants import Variant, plain
-from slothful import Settings
-from slothful.sites import LATENT_FACTOR
+from slothful import LATENT_FACTOR, Settings
 from standalone.attention import attention_by
 from standalone.runner import find_host_modules
 from standalone.samplers import Sampler

@@ -19,7 +19,7 @@ from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure as ms_ssim,
 )
 
-from slothful.sites import LATENT_FACTOR
+from slothful import LATENT_FACTOR
 from standalone.model.analyse import analyse, object_mask
 from standalone.model.scenes import Scene, SimpleScene
 

@@ -19,10 +19,9 @@ from benchmarks.effects.metrics import FIDELITY, LIKENESS, LOOKS, fidelity, like
 from benchmarks.effects.metrics import seam_energy as measure_seams
 from benchmarks.effects.peers import PEERS
 from benchmarks.effects.variants import REDUCED_SIZE, Variant, plain
-from slothful import Settings
-from slothful.methods import NEAR_SIGHTED, NEAR_SIGHTED_TILE
-from slothful.sites import LATENT_FACTOR
-from slothful.tiling import plan_tiling
+from slothful import LATENT_FACTOR, Settings
+from slothful.planning.tiling import plan_tiling
+from slothful.settings.methods import NEAR_SIGHTED, NEAR_SIGHTED_TILE
 from standalone.checkpoint import load
 from standalone.infotext import save_png
 from standalone.model.scenes import KINDS, Scene, draw

@@ -20,7 +20,7 @@ from benchmarks.effects.variants import (
     Variant,
 )
 from slothful import FAMILY_SITES, Parameter, Settings
-from slothful.methods import DOWNSAMPLING, NEAR_SIGHTED, NEAR_SIGHTED_TILE, PLAIN_TILES
+from slothful.settings.methods import DOWNSAMPLING, NEAR_SIGHTED, NEAR_SIGHTED_TILE, PLAIN_TILES
 
 POINTS = 3
 """Values of a number's sweep, besides its default: evenly spaced over its range."""

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from slothful import Settings
-from slothful.methods import (
+from slothful.settings.methods import (
     DOWNSAMPLING,
     NEAR_SIGHTED,
     NEAR_SIGHTED_TILE,

@@ -21,7 +21,7 @@ import torch
 
 import slothful
 from slothful import Settings
-from slothful.methods import KEPT, MODES
+from slothful.settings.methods import KEPT, MODES
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, StableDiffusion, load
 from standalone.console import replace_unknown_letters

@@ -30,9 +30,8 @@ from benchmarks.speed.attention import BACKENDS
 from benchmarks.speed.models import FAMILIES, make_inputs, make_unet
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
 from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
-from slothful import Moment, Settings
-from slothful.methods import METHODS, SLOTHFUL, SUBSAMPLING
-from slothful.schedule import TRAIN_STEPS
+from slothful import TRAIN_STEPS, Moment, Settings
+from slothful.settings.methods import METHODS, SLOTHFUL, SUBSAMPLING
 from standalone.console import replace_unknown_letters
 
 TEXTBOOK, FIRST = "textbook ", ", first token"

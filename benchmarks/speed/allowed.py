@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from slothful import Moment, Settings
-from slothful.arithmetic import attention_operations, plan_where_it_pays
-from slothful.cost import UnetShape, grid_of
+from slothful import Moment, Settings, UnetShape, grid_of, plan_site
+from slothful.planning.arithmetic import attention_operations
 
 
 def allowed_share(
@@ -18,9 +17,10 @@ def allowed_share(
     plain = left = floor = 0.0
     for each in shape.sites:
         grid = grid_of(width, height, each.site.level)
-        sizes = each.channels, each.inner, each.layers
-        plan = plan_where_it_pays(settings, moment, each.site, grid)
+        site = each.site
+        sizes = site.channels, site.inner, site.layers
+        plan = plan_site(settings, moment, site, grid)
         plain += attention_operations(None, grid, *sizes)
         left += attention_operations(plan, grid, *sizes)
-        floor += each.layers * 4.0 * grid[0] * grid[1] * each.channels * each.inner
+        floor += site.layers * 4.0 * grid[0] * grid[1] * site.channels * site.inner
     return (plain - left) / (plain - floor)

@@ -1,4 +1,4 @@
-"""Where a method pays: fits the constants of `slothful.arithmetic` to times of single blocks.
+"""Where a method pays: fits `slothful.planning.arithmetic` to times of single blocks.
 
 python -m benchmarks.speed.calibrate
 
@@ -26,8 +26,8 @@ from tqdm import tqdm
 import slothful
 from benchmarks.speed.__main__ import DTYPES
 from slothful import Settings
-from slothful.arithmetic import moved_values, saved_operations, saved_scores, searches
-from slothful.methods import SUBSAMPLING
+from slothful.planning.arithmetic import moved_values, saved_operations, saved_scores, searches
+from slothful.settings.methods import SUBSAMPLING
 from standalone.attention import sdpa_attention
 
 GRIDS = ((8, 8), (12, 12), (16, 16), (20, 20), (24, 24), (32, 32), (40, 40))

@@ -16,9 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from slothful import Settings, Site, find_sites
-from slothful.plan import site_strength
-from slothful.schedule import Moment
+from slothful import Moment, Settings, Site, find_sites, site_strength
 
 
 @contextlib.contextmanager
@@ -96,7 +94,7 @@ def textbook(unet: nn.Module, settings: Settings, moment: Moment) -> Iterator[No
             return attend(x)
         pools = settings.method != "Near-sighted Tile"
         strength = site_strength(settings, moment, site) if pools else 1.0
-        depth_tiled = tiled and site.depth <= 2 ** (settings.tiling_max_depth - 1)
+        depth_tiled = tiled and site.within(settings.tiling_max_depth)
         if not depth_tiled or max(grid) <= tile_size:
             return attend(x, _thinned(x, grid, strength)) if strength > 1 else attend(x)
         count_y, count_x = (math.ceil(length / tile_size) for length in grid)
@@ -117,7 +115,7 @@ def textbook(unet: nn.Module, settings: Settings, moment: Moment) -> Iterator[No
 
 
 def _thinned(x: torch.Tensor, grid: tuple[int, int], strength: float) -> torch.Tensor:
-    """Every so-manieth token, through a copy of the picture."""
+    """Every n-th token, through a copy of the picture."""
     if strength <= 1:
         return x
     stride_y, stride_x = _stride(grid, strength)
@@ -185,10 +183,10 @@ def replaced(unet: nn.Module, forward: Callable) -> Iterator[None]:
         return lambda x, context=None, **_: forward(site, module, x, grids[site.name], attend)
 
     try:
-        for site in find_sites(unet):
-            handles.append(site.transformer.register_forward_pre_hook(note(site)))
-            for module in site.attentions:
-                module.forward = own(site, module)
+        for found in find_sites(unet):
+            handles.append(found.transformer.register_forward_pre_hook(note(found.site)))
+            for module in found.attentions:
+                module.forward = own(found.site, module)
                 modules.append(module)
         yield
     finally:

@@ -1,0 +1,49 @@
+"""When a call of the U-Net happens, and over what."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """When a U-Net call happens.
+
+    `timestep` is what the U-Net received (0..1000), `time` the position on the chosen time axis
+    (0..1), `step` the count of different timesteps seen in this pass before this one, `pass_name`
+    the pass: "base", "img2img" or "hires". `size` is the (width, height) of the image in pixels;
+    where it is not known, no limit of size is met.
+    """
+
+    timestep: float
+    time: float
+    step: int = 0
+    pass_name: str = "base"
+    size: tuple[int, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PassClock:
+    """Progress through one sampling pass, in [0, 1], from the timesteps of its schedule.
+
+    `timesteps` are the (descending) timesteps at which the pass calls the model, one a step. The
+    progress is read off this schedule and never counted in calls, because samplers call the model
+    once or twice a step and some (Restart, DPM fast) go back.
+    """
+
+    timesteps: Sequence[float]
+
+    def progress(self, timestep: float) -> float:
+        """0 at the schedule's first timestep, 1 at its last, linear in steps between.
+
+        A schedule of one step is all start: 0.
+        """
+        steps = sorted(self.timesteps, reverse=True)
+        if timestep >= steps[0] or len(steps) == 1:
+            return 0.0
+        for index, (before, after) in enumerate(zip(steps, steps[1:])):
+            if timestep >= after:
+                part = (before - timestep) / (before - after) if before > after else 0.0
+                return (index + part) / (len(steps) - 1)
+        return 1.0

@@ -1,0 +1,123 @@
+"""Why settings change nothing: one sentence, before an image is made and after."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..settings.settings import Settings
+from .cost import SiteShape
+from .moment import Moment
+from .parts import PARTS
+from .planner import (
+    plan_site,
+    planned_regardless,
+    reached,
+    site_strength,
+    within_limits,
+)
+from .site import Grid, Site, grid_of
+
+NO_SITES = "the model has no self-attention to which it can be applied"
+NEVER_CALLED = "the U-Net is never called"
+NO_HIRES = "it is applied in the hires pass only, and there is none"
+NO_BASE = "it is applied in the base pass only, and there is none"
+SMALL = "the shorter side of the image is below the smallest side"
+NARROW = "the image is narrower than the smallest width"
+LOW = "the image is lower than the smallest height"
+WEIGHTS = "the weights of all blocks are 0"
+MIDDLE = "only the middle block has a weight above 0, and it is kept"
+DEEP = "the blocks with a weight above 0 are deeper than the method is set to reach"
+PARTS_OFF = "all parts of token merging are off"
+RATIO = "the merge ratio is too small to merge any token"
+STRENGTH = "the strength is never above 1 at these steps and blocks"
+CELLS = "the strength is too close to 1 for tokens to share a key at this size"
+TILES = "the tiles are at least as large as the image"
+BOTH = "the tiles are at least as large as the image, and the strength is never above 1"
+PAYS = "nothing would be faster at this size, and it is applied only where it is faster"
+NOT_RUN = "something else computed the self-attention of all blocks"
+
+REASONS = (
+    *(NEVER_CALLED, NO_SITES, NO_HIRES, NO_BASE, SMALL, NARROW, LOW, WEIGHTS, MIDDLE, DEEP),
+    *(PARTS_OFF, RATIO, STRENGTH, CELLS, TILES, BOTH, PAYS, NOT_RUN),
+)
+"""In the order in which they are met: of several, the last came nearest to an effect."""
+
+KEPT = "other extensions keep all blocks to themselves ({reasons})"
+
+
+def why_nothing(
+    settings: Settings,
+    sites: Iterable[Site | SiteShape],
+    passes: Sequence[tuple[str, int, int, Sequence[Moment]]],
+) -> str | None:
+    """Why an image is the same as without the settings, None if something is applied.
+
+    `sites` are those of the U-Net, as they are or as `UnetShape` holds them; none where nothing can
+    be applied to the model. `passes` are the (name, width, height, moments) of the image's passes,
+    sizes in pixels. Knows nothing of what other extensions do.
+    """
+    values = [each.site if isinstance(each, SiteShape) else each for each in sites]
+    if not values:
+        return NO_SITES
+    met = [NEVER_CALLED]
+    for name, width, height, moments in passes:
+        for moment in moments:
+            here = dataclasses.replace(moment, pass_name=name, size=(width, height))
+            for reason in _reasons(settings, here, values, width, height):
+                if reason is None:
+                    return None
+                met.append(reason)
+    return nearest(met)
+
+
+def nearest(reasons: Iterable[str]) -> str:
+    """The one of `REASONS` that came nearest to an effect."""
+    return max(reasons, key=REASONS.index)
+
+
+def _reasons(
+    settings: Settings, moment: Moment, sites: Sequence[Site], width: int, height: int
+) -> Iterator[str | None]:
+    outside = reason_of_pass(settings, moment)
+    if outside is not None:
+        yield outside
+        return
+    for site in sites:
+        yield reason_of_site(settings, moment, site, grid_of(width, height, site.level))
+
+
+def reason_of_pass(settings: Settings, moment: Moment) -> str | None:
+    """Why nothing is applied in a moment's pass or at its size; None if it may be."""
+    if within_limits(settings, moment):
+        return None
+    if moment.size is None or not within_limits(settings, dataclasses.replace(moment, size=None)):
+        return NO_HIRES if settings.passes == "hires" else NO_BASE
+    width, height = moment.size
+    if min(width, height) < settings.min_size:
+        return SMALL
+    return NARROW if width < settings.min_width else LOW
+
+
+def reason_of_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -> str | None:
+    """Why nothing is planned at a site whose tokens form a (height, width) grid, in a pass and at a
+    size where it may be; None if something is.
+    """
+    if plan_site(settings, moment, site, grid) is not None:
+        return None
+    if settings.block_weights.get(site.name, 1.0) == 0:
+        return WEIGHTS
+    if site.side == "middle" and settings.keep_middle:
+        return MIDDLE
+    if planned_regardless(settings, moment, site, grid) is not None:
+        return PAYS
+    parts = PARTS[settings.method]
+    if parts.merge is not None:
+        if not (settings.merge_attention or settings.merge_cross or settings.merge_mlp):
+            return PARTS_OFF
+        return RATIO if reached(settings, site) else DEEP
+    if parts.tile is None:
+        return CELLS if site_strength(settings, moment, site) > 1 else STRENGTH
+    if parts.strength is not None:
+        return BOTH
+    return TILES if reached(settings, site) else DEEP

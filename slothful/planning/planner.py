@@ -1,0 +1,119 @@
+"""The planner: what happens at a site in one call of the U-Net. The hooks, the drawing and the
+estimated cost all ask `plan_site`, so that what is shown is what is applied.
+"""
+
+from __future__ import annotations
+
+from ..settings.settings import Settings
+from . import draws
+from .arithmetic import pays
+from .moment import Moment
+from .parts import PARTS, effect
+from .plan import Reduce, SitePlan
+from .reduction import Reduction
+from .site import Grid, Site
+
+
+def plan_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -> SitePlan | None:
+    """What happens at a site whose tokens form a (height, width) grid; None skips it.
+
+    Looks at the limits of size and pass, at the method's parts, and, where the settings ask for it,
+    at whether the plan saves more time than it costs. A pure function.
+    """
+    if not within_limits(settings, moment) or skipped(settings, site):
+        return None
+    plan = planned_regardless(settings, moment, site, grid)
+    if plan is None or not settings.only_where_it_pays:
+        return plan
+    return plan if pays(plan, site.channels, site.heads, site.layers) else None
+
+
+def within_limits(settings: Settings, moment: Moment) -> bool:
+    """Whether anything is applied in a moment's pass and at its size."""
+    if settings.passes not in ("both", "hires" if moment.pass_name == "hires" else "base"):
+        return False
+    if moment.size is None:
+        return True
+    width, height = moment.size
+    large = min(width, height) >= settings.min_size
+    return large and width >= settings.min_width and height >= settings.min_height
+
+
+def may_apply(settings: Settings, site: Site) -> bool:
+    """Whether `plan_site` plans anything at a site at some moment, for some grid."""
+    if skipped(settings, site):
+        return False
+    # the strength is greatest at the peak
+    return reached(settings, site) or (
+        site_strength(settings, Moment(0.0, settings.peak_time), site) > 1
+    )
+
+
+def site_strength(settings: Settings, moment: Moment, site: Site) -> float:
+    """Tokens for each key at a site and a moment, >= 0; 1 or less means that nothing is reduced.
+
+    The method's own strength at the peak, times time ratio and block weight. Methods that reduce
+    nothing have strength 0.
+    """
+    strength = PARTS[settings.method].strength
+    return 0.0 if strength is None else strength(settings, site) * effect(settings, moment, site)
+
+
+def skipped(settings: Settings, site: Site) -> bool:
+    """Whether the settings skip a site at every moment, whatever the method."""
+    if site.side == "middle" and settings.keep_middle:
+        return True
+    return settings.block_weights.get(site.name, 1.0) == 0
+
+
+def reached(settings: Settings, site: Site) -> bool:
+    """Whether the method tiles or merges at a site's depth."""
+    reaches = PARTS[settings.method].reaches
+    return reaches is not None and reaches(settings, site)
+
+
+def planned_regardless(
+    settings: Settings, moment: Moment, site: Site, grid: Grid
+) -> SitePlan | None:
+    """What the method does, outside all limits and whatever that saves."""
+    parts, is_reached = PARTS[settings.method], reached(settings, site)
+    if parts.merge is not None:
+        return parts.merge(settings, moment, site, grid) if is_reached else None
+    strength = site_strength(settings, moment, site)
+    tiling = None
+    if parts.tile is not None and is_reached:
+        tiling = parts.tile(settings, moment, site, grid)
+    reduces = strength > 1
+    if tiling is None:
+        whole = _reduced(settings, moment, site, grid, strength, draws.KEPT) if reduces else None
+        # where each token is a cell of its own, nothing is reduced
+        fewer = whole is not None and len(whole) < grid[0] * grid[1]
+        return Reduce(grid, strength, whole) if fewer else None
+    halo = tiling.with_halo(settings.tile_halo) if settings.tile_halo else None
+    own = shared = None
+    if reduces:
+        window = (halo or tiling).window
+        own = _reduced(settings, moment, site, window, strength, draws.KEPT_IN_WINDOWS)
+    ratio = 0.0 if parts.global_ratio is None else parts.global_ratio(settings, moment)
+    if ratio > 0:
+        # at least one token of the grid is kept, however small the ratio
+        thinning = min(len(tiling) / ratio, grid[0] * grid[1])
+        shared = _reduced(settings, moment, site, grid, strength, draws.KEPT, thinning)
+    return Reduce(grid, strength, own, tiling, shared, halo)
+
+
+def _reduced(
+    settings: Settings,
+    moment: Moment,
+    site: Site,
+    grid: Grid,
+    strength: float,
+    draw: str,
+    thinning: float = 1.0,
+) -> Reduction | None:
+    """The method's reduction of a grid or a window, None if it has none."""
+    reduce = PARTS[settings.method].reduce
+    if reduce is None:
+        return None
+    generator = None if settings.kept_token == "first" else draws.generator(site, moment, draw)
+    return reduce(settings, site, grid, strength, thinning, generator)

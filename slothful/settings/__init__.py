@@ -1,0 +1,1 @@
+"""What was asked for: numbers and words. Imports nothing else of the core, and no torch."""

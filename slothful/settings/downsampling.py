@@ -1,0 +1,44 @@
+"""The parameters of token downsampling, under the names that ToDo has for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .methods import DOWNSAMPLERS, DOWNSAMPLING
+from .parameter import param
+
+_SAMPLES: dict[str, Any] = dict(group="downsampling", methods=(DOWNSAMPLING,))
+
+
+def _factor(default: float, label: str, which: str) -> Any:
+    return param(
+        default,
+        label,
+        f"Keys and values {which} are so many times fewer along each side at the peak.",
+        range=(1, 10),
+        step=0.1,
+        **_SAMPLES,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DownsamplingParameters:
+    """Fields of `Settings`."""
+
+    downsample_mode: str = param(
+        "nearest",
+        "Downsampling",
+        "Nearest keeps one token of each cell, area takes the average.",
+        choices=DOWNSAMPLERS,
+        needs=(
+            "downsample_depth_1>1",
+            "downsample_depth_2>1",
+            "downsample_depth_3>1",
+            "block_weights>1",
+        ),
+        **_SAMPLES,
+    )
+    downsample_depth_1: float = _factor(2.0, "Factor at depth 1", "of the finest self-attention")
+    downsample_depth_2: float = _factor(1.0, "Factor at depth 2", "of the next level")
+    downsample_depth_3: float = _factor(1.0, "Factor at depth 3", "of all deeper levels")

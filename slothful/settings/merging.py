@@ -1,0 +1,93 @@
+"""The parameters of token merging, under the names that tomesd has for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .methods import TOKEN_MERGING
+from .parameter import param
+
+_MERGES: dict[str, Any] = dict(group="merging", methods=(TOKEN_MERGING,))
+_PARTS = ("merge_attention", "merge_cross", "merge_mlp")
+_MERGES_SOME: dict[str, Any] = dict(needs=_PARTS, **_MERGES)
+_MERGES_KEYS: dict[str, Any] = dict(needs=("merge_attention",), **_MERGES)
+_RATIOS = ("merge_ratio", "merge_ratio_img2img", "merge_ratio_hires")
+_PART: dict[str, Any] = dict(needs=_RATIOS, **_MERGES)
+
+
+def _ratio(default: float, label: str, help: str) -> Any:
+    return param(default, label, help, range=(0, 1), step=0.05, **_MERGES_SOME)
+
+
+def _stride(axis: str) -> Any:
+    return param(
+        2,
+        f"Merge stride {axis}",
+        f"One token of so many along {axis} is a destination, into which others are merged.",
+        range=(1, 8),
+        step=1,
+        **_MERGES_SOME,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MergingParameters:
+    """Fields of `Settings`."""
+
+    merge_ratio: float = _ratio(
+        0.5,
+        "Merge ratio",
+        "Share of the tokens that is merged away at the peak; at most 1 - 1 / (stride x * "
+        "stride y).",
+    )
+    merge_ratio_img2img: float = _ratio(
+        0.0, "Merge ratio, img2img", "The same for img2img; 0 is the merge ratio."
+    )
+    merge_ratio_hires: float = _ratio(
+        0.0, "Merge ratio, hires", "The same for the hires pass; 0 is the merge ratio."
+    )
+    merge_depth_decay: float = param(
+        0.0,
+        "Merge depth decay",
+        "How much smaller the ratio is in deeper blocks; 0 is the same everywhere.",
+        range=(0, 4),
+        step=0.1,
+        needs=("merge_max_downsample>1",),
+        **_MERGES,
+    )
+    merge_max_downsample: int = param(
+        1,
+        "Maximum downsampling",
+        "1 merges only in the finest self-attention, 2 also in the next level, up to 8 for all.",
+        range=(1, 8),
+        step=1,
+        **_MERGES_SOME,
+    )
+    merge_stride_x: int = _stride("x")
+    merge_stride_y: int = _stride("y")
+    merge_random: bool = param(
+        True,
+        "Random destinations",
+        "Destinations change from step to step; off, they are the first tokens of each cell.",
+        **_MERGES_SOME,
+    )
+    merge_attention: bool = param(
+        True, "Merge self-attention", "Merge before the self-attention.", **_PART
+    )
+    merge_cross: bool = param(
+        False, "Merge cross-attention", "Merge before the attention to the prompt.", **_PART
+    )
+    merge_mlp: bool = param(False, "Merge MLP", "Merge before the feed-forward layers.", **_PART)
+    merge_keys_only: bool = param(
+        True,
+        "Merge keys and values only",
+        "In self-attention every query is kept, so that no detail is copied between tokens.",
+        **_MERGES_KEYS,
+    )
+    merge_proportional: bool = param(
+        True,
+        "Proportional attention",
+        "A merged token weighs in self-attention as much as the tokens in it.",
+        **_MERGES_KEYS,
+    )

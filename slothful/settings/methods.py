@@ -1,0 +1,36 @@
+"""The names of the methods, and the choices that their parameters have.
+
+What each method is made of says `slothful.planning.parts`.
+"""
+
+from __future__ import annotations
+
+SLOTHFUL = "Slothful Attention"
+NEAR_SIGHTED_TILE = "Near-sighted Tile"
+NEAR_SIGHTED = "Near-sighted Attention"
+PLAIN_TILES = "Plain Tiles"
+TOKEN_MERGING = "Token Merging"
+DOWNSAMPLING = "Token Downsampling"
+
+METHODS = (SLOTHFUL, NEAR_SIGHTED_TILE, NEAR_SIGHTED, PLAIN_TILES, TOKEN_MERGING, DOWNSAMPLING)
+
+POOLING = (SLOTHFUL, NEAR_SIGHTED)
+"""The methods whose keys and values are pools, by the modes and blends."""
+
+SUBSAMPLING = (SLOTHFUL, NEAR_SIGHTED_TILE, NEAR_SIGHTED)
+"""The methods that keep tokens by the strides of a strength."""
+
+TILING = (NEAR_SIGHTED_TILE, NEAR_SIGHTED)
+"""The methods whose tiles also see the whole picture."""
+
+SCHEDULED = tuple(name for name in METHODS if name != NEAR_SIGHTED_TILE)
+"""The methods that follow a schedule over time."""
+
+POOLS = ("AVG", "MAX", "NORM", "SIM")
+MODES = tuple(f"{dimensions}_{pool}" for pool in POOLS for dimensions in ("1D", "2D"))
+ROUNDINGS = ("stride", "smooth")
+KEPT = ("first", "jittered", "merged")
+SHIFTS = ("none", "random", "alternating")
+TIME_AXES = ("noise level", "pass progress")
+PASSES = ("both", "base", "hires")
+DOWNSAMPLERS = ("nearest", "area")

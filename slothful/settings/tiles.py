@@ -1,0 +1,112 @@
+"""The parameters of tiles, with keys of the whole image (Near-sighted) and without (HyperTile)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .methods import NEAR_SIGHTED, NEAR_SIGHTED_TILE, PLAIN_TILES, SHIFTS, TILING
+from .parameter import param
+
+_TILE: dict[str, Any] = dict(group="tiling", range=(16, 64), step=2)
+_RATIO: dict[str, Any] = dict(group="tiling", range=(0, 1), step=0.1)
+_DECAYS = ("time_decay",)
+_STEADY: dict[str, Any] = dict(methods=(NEAR_SIGHTED_TILE,))
+_VARYING: dict[str, Any] = dict(methods=(NEAR_SIGHTED,))
+_PLAIN: dict[str, Any] = dict(group="tiling", methods=(PLAIN_TILES,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TileParameters:
+    """Fields of `Settings`."""
+
+    tiling_max_depth: int = param(
+        2,
+        "Tile down to depth",
+        "1 tiles only the finest self-attention, 2 also the next level, 3 the one after.",
+        group="tiling",
+        methods=TILING,
+        range=(1, 3),
+        step=1,
+    )
+    tile_size: int = param(
+        16, "Tile size", "Largest side of a tile, in tokens.", **_TILE, **_STEADY
+    )
+    global_ratio: float = param(
+        0.8,
+        "Global ratio",
+        "Keys from the rest of the picture, as dense as if the whole picture gave so many for each "
+        "key of the tile; more keeps the picture consistent.",
+        **_RATIO,
+        **_STEADY,
+    )
+    base_tile_size: int = param(
+        24,
+        "Base tile size",
+        "Tile size far from the peak time, in tokens.",
+        needs=_DECAYS,
+        **_TILE,
+        **_VARYING,
+    )
+    peak_tile_size: int = param(
+        32, "Peak tile size", "Tile size at the peak time, in tokens.", **_TILE, **_VARYING
+    )
+    base_global_ratio: float = param(
+        0.2,
+        "Base global ratio",
+        "Global ratio far from the peak time.",
+        needs=_DECAYS,
+        **_RATIO,
+        **_VARYING,
+    )
+    peak_global_ratio: float = param(
+        0.8, "Peak global ratio", "Global ratio at the peak time.", **_RATIO, **_VARYING
+    )
+    tile_shift: str = param(
+        "none",
+        "Tile shift",
+        "Move the tiles from step to step, so that seams do not sit still; costs some speed.",
+        group="tiling",
+        methods=(*TILING, PLAIN_TILES),
+        choices=SHIFTS,
+    )
+    tile_halo: int = param(
+        0,
+        "Tile halo",
+        "A tile's own keys reach so many tokens past its edge, which softens seams.",
+        group="tiling",
+        methods=(*TILING, PLAIN_TILES),
+        range=(0, 16),
+        step=1,
+    )
+    plain_tile_size: int = param(
+        512,
+        "Smallest tile in pixels",
+        "A tile is at least as large at the peak, and divides the picture evenly where it can.",
+        range=(32, 1024),
+        step=16,
+        **_PLAIN,
+    )
+    plain_scale_depth: bool = param(
+        True,
+        "Scale tiles with depth",
+        "Deeper blocks get tiles of as many more tokens as they are coarser.",
+        needs=("plain_max_depth>1",),
+        **_PLAIN,
+    )
+    plain_max_depth: int = param(
+        4,
+        "Plain tiles down to depth",
+        "1 tiles only the finest self-attention, 2 also the next level, up to 4 for all.",
+        range=(1, 4),
+        step=1,
+        **_PLAIN,
+    )
+    plain_swap: int = param(
+        3,
+        "Tile sizes to swap",
+        "Changes at random, from step to step, between so many tile sizes; 1 keeps the smallest.",
+        range=(1, 64),
+        step=1,
+        **_PLAIN,
+    )

@@ -1,0 +1,117 @@
+"""What keys and values are made from: a site's tokens, their pools, or what stands for them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+
+from ..planning.plan import Reduce
+from .group_means import Groups, groups_of
+from .kept import kept_index
+from .layout import Layout
+from .likeness import features_of, join_alike
+from .moving import split_queries, windows_of
+from .pooling import reduce_tokens
+
+
+class KeyInputs(NamedTuple):
+    """What is projected to keys and to values, each (batch, M, channels), the same tensor where
+    both come from the same tokens; where some keys weigh more than others, the logarithm of the
+    weights of every window's: (batch * W, K); and the groups whose means, of what was projected,
+    are keys and values too.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    log_weights: torch.Tensor | None = None
+    groups: Groups | None = None
+
+
+class Match(NamedTuple):
+    """Which tokens are alike: the groups in each window and in the whole grid, None where there
+    are none, and the logarithm of each key's weight, as in `KeyInputs`.
+    """
+
+    own: Groups | None
+    shared: Groups | None
+    log_weights: torch.Tensor
+
+
+def match_tokens(
+    tokens: torch.Tensor, queries: torch.Tensor, layout: Layout, plan: Reduce
+) -> Match:
+    """The groups of a plan that merges. `tokens`: (batch, tokens, channels); `queries`: the same,
+    split into windows by `split_queries`.
+
+    Of a group of the whole grid a window counts only the tokens that are not its own.
+    """
+
+    def own_of(part: torch.Tensor) -> torch.Tensor:
+        if layout.halo is None:
+            return split_queries(part, layout, plan)
+        return windows_of(part, layout.halo, plan)
+
+    features = features_of(tokens)
+    own = None
+    if plan.reduction is not None:
+        joined = join_alike(own_of(features), kept_index(plan.reduction, tokens.device))
+        own = groups_of(joined, len(plan.reduction), tokens.dtype)
+        weights = own.sizes
+    else:
+        weights = torch.ones((len(queries), math.prod(plan.window)), device=tokens.device)
+    if plan.global_reduction is None:
+        return Match(own, None, weights.log().to(tokens.dtype))
+    joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
+    shared = groups_of(joined, len(plan.global_reduction), tokens.dtype)
+    sizes = shared.sizes.repeat_interleave(plan.windows, dim=0) - shared.sizes_in(own_of)
+    return Match(own, shared, torch.cat([weights, sizes], dim=1).log().to(tokens.dtype))
+
+
+def key_inputs(
+    tokens: torch.Tensor,
+    queries: torch.Tensor,
+    layout: Layout,
+    plan: Reduce,
+    match: Match | None = None,
+) -> KeyInputs:
+    """Where keys and values come from.
+
+    `tokens` and `queries` as in `match_tokens`; `match`: what that gives, for a plan that merges,
+    from the same tokens or from those of an earlier layer of the site.
+    """
+    if not plan.pools:
+        kept = tokens if layout.sources is None else tokens.index_select(1, layout.sources)
+        return KeyInputs(kept, kept)
+    if match is not None and match.own is None:
+        # every token is projected: the mean of projected ones is the mean's projection
+        return KeyInputs(tokens, tokens, match.log_weights, match.shared)
+    own = queries if layout.halo is None else windows_of(tokens, layout.halo, plan)
+    if match is not None and match.own is not None:
+        means = match.own.means(own).reshape(len(tokens), -1, tokens.shape[-1])
+        if match.shared is not None:
+            means = torch.cat([means, match.shared.means(tokens)], dim=1)
+        return KeyInputs(means, means, match.log_weights)
+    return _pooled(tokens, own, plan)
+
+
+def _pooled(tokens: torch.Tensor, own: torch.Tensor, plan: Reduce) -> KeyInputs:
+    """The pools of each window's `own` tokens, window after window, and those of the whole grid."""
+    assert plan.reduction is not None  # blends go with a strength above 1
+    keys, values = reduce_tokens(own, plan.reduction)
+    if plan.tiling is None:
+        return KeyInputs(keys, values)
+    parts = [(_in_a_row(keys, plan), _in_a_row(values, plan))]
+    if plan.global_reduction is not None:
+        parts.append(reduce_tokens(tokens, plan.global_reduction))
+    keys = torch.cat([part for part, _ in parts], dim=1)
+    if not plan.separate_kv:
+        return KeyInputs(keys, keys)
+    return KeyInputs(keys, torch.cat([part for _, part in parts], dim=1))
+
+
+def _in_a_row(keys: torch.Tensor, plan: Reduce) -> torch.Tensor:
+    """(batch * W, keys, channels) -> (batch, W * keys, channels)."""
+    return rearrange(keys, "(b w) k c -> b (w k) c", w=plan.windows)

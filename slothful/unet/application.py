@@ -1,0 +1,241 @@
+"""Settings at work on a U-Net, and only inside `with applied(...)`.
+
+PyTorch's own removable forward hooks, never a replaced `forward`: the attention itself is computed
+by whatever optimization is active, and hypernetworks, LoRA and other extensions compose with it in
+any order. A U-Net is what it was before once the context is left, however it is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import weakref
+from collections.abc import Iterator
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from ..planning.moment import Moment, PassClock
+from ..planning.nothing import (
+    KEPT,
+    NEVER_CALLED,
+    NO_SITES,
+    NOT_RUN,
+    nearest,
+    reason_of_pass,
+    reason_of_site,
+)
+from ..planning.plan import SitePlan
+from ..planning.planner import may_apply, plan_site
+from ..planning.schedule import noise_level_time
+from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
+from ..settings.settings import Settings
+from .calls import LDM, Args, Kwargs
+from .foreign import OwnHook
+from .obstacles import YieldsTo
+from .site_hooks import SiteHooks
+from .sites import SiteModules, UnsupportedModelError, find_sites
+
+# the applications on a U-Net, in the order in which they came; the last is at work
+_OWNERS: weakref.WeakKeyDictionary[nn.Module, list[Application]] = weakref.WeakKeyDictionary()
+
+
+class Application:
+    """Settings at work on a U-Net. Made by `applied`; follows the U-Net through calls and passes.
+
+    `plans` holds, for the latest call of the U-Net, the plan of each site by name (None: skipped).
+    `notes` collects, by site, why something else than planned happened. What was done over all
+    calls, `applied_sites` and `why_nothing` tell.
+    """
+
+    def __init__(self, settings: Settings, yields_to: YieldsTo | None = None):
+        self.settings = settings
+        self.plans: dict[str, SitePlan | None] = {}
+        self.notes: dict[str, str] = {}
+        self.moment: Moment | None = None
+        self.unet: nn.Module | None = None
+        self._yields_to = yields_to or (lambda attention, grid: None)
+        self._handles: list[RemovableHandle] = []
+        self._site_hooks: dict[str, list[SiteHooks]] = {}
+        self._names: list[str] = []
+        self._idle_sites: list[Site] = []
+        self._clock: PassClock | None = None
+        self._pass = "base"
+        self._size: tuple[int, int] | None = None
+        self._at_work = False  # in this call
+        self._met: set[str] = {NEVER_CALLED}  # why nothing was applied, until something is
+        self._applied: set[str] = set()
+        self._known_names: dict[str, None] = {}  # of all U-Nets, in the order of their sites
+
+    # -- what the host calls
+
+    def begin_pass(
+        self, name: str, clock: PassClock | None = None, size: tuple[int, int] | None = None
+    ) -> None:
+        """Say that a pass begins: `name` is "base", "img2img" or "hires", `clock` its schedule,
+        `size` the (width, height) of its image in pixels.
+
+        Without a clock, "pass progress" runs from the first timestep of the pass down to 0. Without
+        a size, the smallest side, width and height are compared with the latent of each call, which
+        may be a tile of the image.
+        """
+        self._pass, self._clock, self._size, self.moment = name, clock, size, None
+
+    @property
+    def applied_sites(self) -> tuple[str, ...]:
+        """The sites at which something was applied in any call so far, in their order."""
+        return tuple(name for name in self._known_names if name in self._applied)
+
+    def why_nothing(self) -> str | None:
+        """Why nothing was applied in any call so far, None if something was: one of
+        `slothful.planning.nothing.REASONS`, or that other extensions keep the sites.
+        """
+        if self._applied:
+            return None
+        if self.notes:
+            return KEPT.format(reasons="; ".join(dict.fromkeys(self.notes.values())))
+        return nearest(self._met)
+
+    def plan_at(self, name: str, grid: Grid, timestep: float) -> SitePlan | None:
+        """Plan a site as a call of the U-Net would, at a timestep, for a (height, width) grid, so
+        that its attentions can be called alone. The plan; None if the site is skipped.
+        """
+        height, width = grid
+        self._begin_call(timestep, (width * LATENT_FACTOR, height * LATENT_FACTOR))
+        for hooks in self._site_hooks.get(name, []):
+            hooks.prepare(grid)
+        return self.plans.get(name)
+
+    def follow(self, unet: nn.Module) -> None:
+        """Move to another U-Net (a refiner, a hires checkpoint); no-op on the present one.
+
+        Raises `UnsupportedModelError`; nothing is applied to any U-Net then.
+        """
+        if unet is self.unet:
+            return
+        self.release()
+        try:
+            found = find_sites(unet)
+        except UnsupportedModelError:
+            self._met.add(NO_SITES)
+            raise
+        self.unet = unet
+        _OWNERS.setdefault(unet, []).append(self)
+        before_unet = OwnHook(self._before_unet)
+        self._handles.append(unet.register_forward_pre_hook(before_unet, with_kwargs=True))
+        for modules in found:
+            name = modules.site.name
+            self._names.append(name)
+            self._known_names[name] = None
+            if may_apply(self.settings, modules.site):  # every hook takes time
+                self._hook(modules)
+            else:
+                self._idle_sites.append(modules.site)
+
+    def _hook(self, modules: SiteModules) -> None:
+        site = modules.site
+        hooks = SiteHooks(
+            modules,
+            functools.partial(self._plan, site),
+            self._yields_to,
+            functools.partial(self._applied.add, site.name),
+            functools.partial(self._note, site.name),
+        )
+        self._handles += hooks.register()
+        self._site_hooks.setdefault(site.name, []).append(hooks)
+
+    def _note(self, name: str, reason: str) -> None:
+        self.notes.setdefault(name, reason)
+
+    def release(self) -> None:
+        """Remove every hook from the U-Net."""
+        for handle in self._handles:
+            handle.remove()
+        for several in self._site_hooks.values():
+            for hooks in several:
+                hooks.release()
+        self._handles.clear()
+        self._site_hooks.clear()
+        self._names.clear()
+        self._idle_sites.clear()
+        if self.unet is not None:
+            _OWNERS[self.unet].remove(self)
+        self.unet = None
+
+    # -- what the hooks do
+
+    def _before_unet(self, unet: nn.Module, args: Args, kwargs: Kwargs) -> None:
+        """Read the moment and the latent's size, once a call."""
+        # one synchronisation with the device a call; rows of a batch share their timestep
+        timestep = float(LDM.timesteps_of(args, kwargs).reshape(-1)[0])
+        rows, columns = (n * LATENT_FACTOR for n in LDM.tokens_of(args, kwargs).shape[-2:])
+        self._begin_call(timestep, (columns, rows))
+
+    def _begin_call(self, timestep: float, size: tuple[int, int]) -> None:
+        """`size`: the (width, height) in pixels of what the U-Net gets."""
+        assert self.unet is not None
+        self.moment = moment = self._next_moment(timestep, self._size or size)
+        self.plans = dict.fromkeys(self._names)
+        self._at_work = _OWNERS[self.unet][-1] is self
+        if not self._at_work or self._applied:
+            return
+        outside = reason_of_pass(self.settings, moment)
+        if outside is not None:
+            self._met.add(outside)
+            return
+        for site in self._idle_sites:
+            self._look_why(site, grid_of(*size, site.level))
+
+    def _next_moment(self, timestep: float, size: tuple[int, int]) -> Moment:
+        before = self.moment
+        step = 0 if before is None else before.step + (timestep != before.timestep)
+        if self.settings.time_axis == "noise level":
+            return Moment(timestep, noise_level_time(timestep), step, self._pass, size)
+        if self._clock is None:
+            self._clock = PassClock((timestep, 0.0))
+        return Moment(timestep, self._clock.progress(timestep), step, self._pass, size)
+
+    def _plan(self, site: Site, grid: Grid) -> SitePlan | None:
+        """What happens at a site in this call."""
+        if self.moment is None or not self._at_work:
+            return None
+        plan = plan_site(self.settings, self.moment, site, grid)
+        self.plans[site.name] = plan
+        if not self._applied:
+            self._look_why(site, grid)
+        return plan
+
+    def _look_why(self, site: Site, grid: Grid) -> None:
+        """Note why nothing is planned; of what is planned, that it did not run, should it not."""
+        if self.moment is None or reason_of_pass(self.settings, self.moment) is not None:
+            return
+        self._met.add(reason_of_site(self.settings, self.moment, site, grid) or NOT_RUN)
+
+
+@contextlib.contextmanager
+def applied(
+    unet: nn.Module,
+    settings: Settings,
+    *,
+    yields_to: YieldsTo | None = None,
+) -> Iterator[Application]:
+    """Change the self-attention of a U-Net as `settings` say while the context lasts.
+
+        with applied(unet, settings) as application:
+            samples = sampler(...)
+
+    `unet` is a U-Net of Stable Diffusion 1, 2 (ldm) or XL (sgm), called as
+    `unet(x, timesteps, ...)` with x (batch, channels, height, width) and timesteps in 0..1000.
+    `yields_to(attn1, grid)` is asked at each attn1, with the (height, width) of its tokens, and
+    answers with a reason where another extension is at work there already; the site is then
+    skipped. In nested use on one U-Net the innermost is applied.
+    Raises `UnsupportedModelError` when the model has no sites.
+
+    Method: Slothful Attention and Near-sighted Attention by MitoshiroPJ (ComfyUI).
+    """
+    application = Application(settings, yields_to)
+    try:
+        application.follow(unet)
+        yield application
+    finally:
+        application.release()

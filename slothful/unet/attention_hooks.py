@@ -1,0 +1,145 @@
+"""The hooks around the self-attention of one layer, and which kind is at work between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from ..planning.plan import SitePlan
+from ..tokens.key_inputs import Match
+from .calls import LDM, Args, Kwargs
+from .foreign import OwnHook
+from .weighing import WeightedAttention
+
+PlanFor = Callable[[torch.Tensor, Args, Kwargs], "SitePlan | None"]
+"""Called as plan_for(tokens, args, kwargs) with an attn1's arguments: the plan for this call."""
+
+AnyPlan = TypeVar("AnyPlan", bound=SitePlan)
+
+
+class Layer:
+    """A layer with attn1, attn2 and ff, as the kinds of hooks see it.
+
+    `index` is its place among the `count` layers of its site. Calls `applied` whenever something
+    was applied. `shared` is what the layers of a site have in common.
+    """
+
+    def __init__(self, module: Any, index: int, shared: Shared, applied: Callable[[], None]):
+        self.module = module
+        self.index = index
+        self.shared = shared
+        self.applied = applied
+        self.weighted = WeightedAttention(self.module.attn1)
+
+
+class Shared:
+    """What the layers of a site share in one call: `count` of them, and what is similar."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self.match: Match | None = None
+
+
+class Kind(Generic[AnyPlan]):
+    """What one kind of plan does around a layer's attn1, from `prepare` to `release`.
+
+    Its own hooks, besides those around attn1, are put on where a plan needs them, for each takes
+    time at every call.
+    """
+
+    def __init__(self, layer: Layer):
+        self.layer = layer
+        self.handles: list[RemovableHandle] = []
+
+    def prepare(self, plan: AnyPlan) -> None:
+        """Called before the site's layers with their plan."""
+        raise NotImplementedError
+
+    def begin(self, plan: AnyPlan, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What attn1 gets as tokens and as context, for its `tokens` (batch, tokens, channels)."""
+        raise NotImplementedError
+
+    def end(self, answers: torch.Tensor) -> torch.Tensor:
+        """attn1's answers as (batch, tokens, channels). Called after `begin`."""
+        raise NotImplementedError
+
+    def skip(self) -> None:
+        """Called in the place of `begin` where a call has to be left as it is."""
+        self.layer.weighted.log_weights = None
+
+    def release(self) -> None:
+        """Take off what `prepare` has put on."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+        self.skip()
+
+
+class AttentionHooks:
+    """Hooks around a layer's attn1, which hand its calls to the kind that its site's plan has."""
+
+    def __init__(
+        self, layer: Layer, plan_for: PlanFor, kinds: dict[type, Callable[[Layer], Kind[Any]]]
+    ):
+        """`kinds`: how to make each kind, by the class of its plans."""
+        self._layer = layer
+        self._plan_for = plan_for
+        self._kinds = kinds
+        self._made: dict[type, Kind[Any]] = {}
+        self._kind: Kind[Any] | None = None
+        self._begun = False
+
+    def register(self) -> list[RemovableHandle]:
+        """Put the hooks on; the handles remove them."""
+        attention = self._layer.module.attn1
+        return [
+            attention.register_forward_pre_hook(OwnHook(self._before), with_kwargs=True),
+            attention.register_forward_hook(OwnHook(self._after)),
+        ]
+
+    def prepare(self, plan: SitePlan | None) -> None:
+        """Called before the site's layers with the plan of the site, None to skip it."""
+        kind = None if plan is None else self._kind_of(type(plan))
+        if kind is not self._kind:
+            self.release()
+            self._kind = kind
+        if kind is not None:
+            kind.prepare(plan)
+
+    def release(self) -> None:
+        """Take off what `prepare` has put on."""
+        if self._kind is not None:
+            self._kind.release()
+        self._kind = None
+
+    def _kind_of(self, plan_class: type) -> Kind[Any]:
+        if plan_class not in self._made:
+            self._made[plan_class] = self._kinds[plan_class](self._layer)
+        return self._made[plan_class]
+
+    def _before(
+        self, attention: nn.Module, args: Args, kwargs: Kwargs
+    ) -> tuple[Args, Kwargs] | None:
+        self._begun = False
+        if self._kind is None:
+            return None
+        tokens = LDM.tokens_of(args, kwargs)
+        plan = self._plan_for(tokens, args, kwargs)
+        if plan is None:
+            self._kind.skip()
+            return None
+        queries, context = self._kind.begin(plan, tokens)
+        self._begun = True
+        return LDM.with_queries(queries, context, args, kwargs)
+
+    def _after(
+        self, attention: nn.Module, args: Args, answers: torch.Tensor
+    ) -> torch.Tensor | None:
+        if self._kind is None or not self._begun:
+            return None
+        self._begun = False
+        return self._kind.end(answers)

@@ -1,0 +1,104 @@
+"""Why a block has to be left alone in a call, although something is planned for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..planning.plan import Merge, SitePlan
+from ..planning.site import Grid
+from .calls import LDM, Args, Kwargs
+from .foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED, Watch
+
+KEYS = "another extension gave it keys of its own"
+VALUES = "another extension gave it values of its own"
+MASK = "it was called with a mask"
+MASK_OR_VALUES = "it was called with a mask or values of its own"
+FRAMES = "it was called with tokens of other frames"
+TENSOR = "it was called with a tensor besides its tokens"
+MERGED = "its tokens are already merged, e.g. by the webui's token merging"
+
+YieldsTo = Callable[[nn.Module, Grid], "str | None"]
+"""Asked with an attention and the (height, width) of its tokens: a reason where another extension
+is at work there already, None where there is none.
+"""
+
+NOTES = (
+    *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, MERGED),
+    *(HOOKED, CROSS_CHANGED, MLP_CHANGED),
+)
+"""All of them, but for what `yields_to` answers."""
+
+
+class Obstacles:
+    """What speaks against a plan in one block with attn1, attn2 and ff."""
+
+    def __init__(self, layer: nn.Module, yields_to: YieldsTo):
+        """`yields_to` is asked for the block's attn1, last."""
+        parts: Any = layer
+        self._attention = attention = parts.attn1
+        self._yields_to = yields_to
+        self._own = Watch(attention.modules(), may_replace=[attention])
+        self._cross = Watch(() if parts.attn2 is None else parts.attn2.modules())
+        self._mlp = Watch(parts.ff.modules())
+
+    def reason(
+        self, plan: SitePlan, tokens: torch.Tensor, args: Args, kwargs: Kwargs
+    ) -> str | None:
+        """Why attn1, called with `args` and `kwargs`, must be left alone; None if nothing speaks
+        against the plan. `tokens`: (batch, tokens, channels), what it got as x.
+        """
+        reason = _in_arguments(tokens, args, kwargs)
+        if reason is not None:
+            return reason
+        if tokens.shape[1] != plan.tokens:
+            return MERGED
+        if self._own.found():
+            return HOOKED
+        if isinstance(plan, Merge):
+            if plan.cross and self._cross.found():
+                return CROSS_CHANGED
+            if plan.mlp and self._mlp.found():
+                return MLP_CHANGED
+        return self._yields_to(self._attention, plan.grid)
+
+
+def _in_arguments(tokens: torch.Tensor, args: Args, kwargs: Kwargs) -> str | None:
+    """What an attn1 got besides its own tokens. ldm calls it as (x, context, mask), Forge and
+    ComfyUI as (x, context, value, mask, transformer_options), all but x mostly by name.
+    """
+    context = LDM.context_of(args, kwargs)
+    if context is not None and context is not tokens:
+        return KEYS
+    value = kwargs.get(LDM.value)
+    if value is not None and value is not tokens:
+        return VALUES
+    if kwargs.get(LDM.mask) is not None:
+        return MASK
+    if LDM.has_frames(kwargs):
+        return FRAMES
+    if any(not _is_harmless(each, tokens) for each in args[2:]):
+        return MASK_OR_VALUES
+    return TENSOR if _holds_tensor(LDM.others_of(kwargs)) else None
+
+
+def _is_harmless(argument: Any, tokens: torch.Tensor) -> bool:
+    """Whether an argument by position is none, or options, or the tokens themselves as values."""
+    return argument is tokens or isinstance(argument, Mapping) or not _is_given(argument)
+
+
+def _is_given(argument: Any) -> bool:
+    return isinstance(argument, torch.Tensor) or bool(argument)
+
+
+def _holds_tensor(arguments: Iterable[Any]) -> bool:
+    """Whether any is a tensor with more than one number, or a sequence with such a tensor."""
+    for each in arguments:
+        if isinstance(each, torch.Tensor) and each.numel() > 1:
+            return True
+        if isinstance(each, (list, tuple)) and _holds_tensor(each):
+            return True
+    return False

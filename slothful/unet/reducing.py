@@ -1,0 +1,138 @@
+"""Reduction of keys and values and tiling of queries, around a layer's attn1."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ..planning.plan import Reduce
+from ..tokens.group_means import Groups
+from ..tokens.key_inputs import Match, key_inputs, match_tokens
+from ..tokens.layout import Layout, plan_layout
+from ..tokens.moving import deal_keys, join_answers, split_queries
+from .attention_hooks import Kind, Layer
+from .calls import Args
+from .foreign import OwnHook
+
+
+class Needs(NamedTuple):
+    """What a plan needs done around the projections."""
+
+    deals: bool
+    separates: bool
+    weighs: bool
+
+
+class Call(NamedTuple):
+    """One call of attn1: its plan and layout, and the groups whose means are keys and values."""
+
+    plan: Reduce
+    layout: Layout
+    groups: Groups | None
+
+
+class Reducing(Kind[Reduce]):
+    """Gives attn1 the query windows and the tokens that become keys, and joins its answers."""
+
+    def __init__(self, layer: Layer):
+        super().__init__(layer)
+        self._needs: Needs | None = None
+        self._call: Call | None = None
+
+    def prepare(self, plan: Reduce) -> None:
+        """Have those hooks on the projections that a plan needs."""
+        self.layer.shared.match = None
+        needs = Needs(plan.tiling is not None, plan.separate_kv, plan.merges)
+        if needs == self._needs:
+            return
+        self.release()
+        self._needs = needs
+        attention = self.layer.module.attn1
+        for part, projection in enumerate((attention.to_k, attention.to_v)):
+            if needs.separates:
+                before = OwnHook(functools.partial(self._before_projection, part))
+                self.handles.append(projection.register_forward_pre_hook(before))
+            if needs.deals:
+                after = OwnHook(self._after_projection)
+                self.handles.append(projection.register_forward_hook(after))
+        if needs.weighs:
+            self.handles += self.layer.weighted.register()
+
+    def release(self) -> None:
+        """Take them off."""
+        super().release()
+        self._needs = None
+
+    def begin(self, plan: Reduce, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch * W, T, channels) and (batch, M, channels) for W windows.
+
+        Where keys and values come from different tokens, the context is both, one after the
+        other, and each projection takes its half: so a hypernetwork, which sits between, sees
+        the tokens that are projected and nothing else.
+        """
+        layout = plan_layout(plan, tokens.device)
+        tokens = _as_projected(tokens, self.layer.module.attn1.to_q)
+        # where autocast would turn single precision to half and back at every other step
+        with torch.autocast(tokens.device.type, enabled=False) if tokens.is_cuda else nullcontext():
+            queries = split_queries(tokens, layout, plan)
+            match = self._match(tokens, queries, layout, plan) if plan.merges else None
+            inputs = key_inputs(tokens, queries, layout, plan, match)
+        self._call = Call(plan, layout, inputs.groups)
+        self.layer.weighted.log_weights = inputs.log_weights
+        if not plan.separate_kv:
+            return queries, inputs.keys
+        return queries, torch.cat([inputs.keys, inputs.values], dim=1)
+
+    def _match(
+        self, tokens: torch.Tensor, queries: torch.Tensor, layout: Layout, plan: Reduce
+    ) -> Match:
+        """What is similar, found by the first layer of the site: tokens change little on the way
+        from one to the next.
+        """
+        shared = self.layer.shared
+        match = shared.match
+        if match is None or len(match.log_weights) != len(queries):
+            match = match_tokens(tokens, queries, layout, plan)
+        # the last one frees its memory
+        shared.match = match if self.layer.index + 1 < shared.count else None
+        return match
+
+    def skip(self) -> None:
+        """Leave the projections as they are, too."""
+        super().skip()
+        self._call = None
+
+    def end(self, answers: torch.Tensor) -> torch.Tensor:
+        """The answers in the order of the grid: (batch, tokens, channels)."""
+        call, self._call = self._call, None
+        assert call is not None
+        self.layer.applied()
+        return join_answers(answers, call.layout, call.plan)
+
+    def _before_projection(self, part: int, projection: nn.Module, args: Args) -> Args | None:
+        """Give to_k (part 0) and to_v (part 1) their half of the context."""
+        if self._call is None:
+            return None
+        return (args[0].chunk(2, dim=1)[part], *args[1:])
+
+    def _after_projection(
+        self, projection: nn.Module, args: Args, projected: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Deal the projected tokens to the windows."""
+        call = self._call
+        if call is None:
+            return None
+        shared = None if call.groups is None else call.groups.means(projected)
+        return deal_keys(projected, call.layout, call.plan, shared)
+
+
+def _as_projected(tokens: torch.Tensor, projection: nn.Module) -> torch.Tensor:
+    """The tokens in half precision where CUDA's autocast would have each projection cast them."""
+    if not (tokens.is_cuda and torch.is_autocast_enabled()):
+        return tokens
+    dtype = getattr(getattr(projection, "weight", None), "dtype", None)
+    return tokens.to(dtype) if dtype in (torch.float16, torch.bfloat16) else tokens

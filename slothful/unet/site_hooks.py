@@ -1,0 +1,93 @@
+"""The hooks of one site: its plan for each call of the U-Net, and who performs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from ..planning.plan import Merge, Reduce, SitePlan
+from ..planning.site import Grid
+from .attention_hooks import AttentionHooks, Kind, Layer, PlanFor, Shared
+from .calls import LDM, Args, Kwargs
+from .foreign import OwnHook
+from .merging import Merging
+from .obstacles import Obstacles, YieldsTo
+from .reducing import Reducing
+from .sites import SiteModules
+
+KINDS: dict[type, Callable[[Layer], Kind[Any]]] = {Reduce: Reducing, Merge: Merging}
+"""Who performs a plan, by its class."""
+
+
+class SiteHooks:
+    """Hooks on a site's transformer and layers. `plan` is that of the latest call, `notes` collects
+    why a call was left as it is.
+    """
+
+    def __init__(
+        self,
+        modules: SiteModules,
+        plan_for: Callable[[Grid], SitePlan | None],
+        yields_to: YieldsTo,
+        applied: Callable[[], None],
+        note: Callable[[str], None],
+    ):
+        """`plan_for` is asked in each call with the site's grid; `applied` is called whenever
+        something was, `note` with a reason where something planned was not.
+        """
+        self._modules = modules
+        self._plan_for = plan_for
+        self._note = note
+        self._plan: SitePlan | None = None
+        shared = Shared(len(modules.layers))
+        self._hooks = [
+            AttentionHooks(
+                Layer(layer, index, shared, applied),
+                self._unless(Obstacles(layer, yields_to)),
+                KINDS,
+            )
+            for index, layer in enumerate(modules.layers)
+        ]
+
+    def register(self) -> list[RemovableHandle]:
+        """Put the hooks on; the handles remove them, and `release` what they have put on since."""
+        before = OwnHook(self._before)
+        transformer = self._modules.transformer
+        handles = [transformer.register_forward_pre_hook(before, with_kwargs=True)]
+        for hooks in self._hooks:
+            handles += hooks.register()
+        return handles
+
+    def release(self) -> None:
+        """Take off what was put on for a plan."""
+        for hooks in self._hooks:
+            hooks.release()
+
+    def _before(self, transformer: nn.Module, args: Args, kwargs: Kwargs) -> None:
+        """Plan from the exact grid, which is right for odd sizes and resized maps too."""
+        height, width = LDM.tokens_of(args, kwargs).shape[-2:]
+        self.prepare((height, width))
+
+    def prepare(self, grid: Grid) -> None:
+        """Plan a call over a (height, width) grid, and put on what the plan needs."""
+        self._plan = self._plan_for(grid)
+        for hooks in self._hooks:
+            hooks.prepare(self._plan)
+
+    def _unless(self, obstacles: Obstacles) -> PlanFor:
+        """The site's plan, None in a call against which something speaks."""
+
+        def plan_for(tokens: torch.Tensor, args: Args, kwargs: Kwargs) -> SitePlan | None:
+            if self._plan is None:
+                return None
+            reason = obstacles.reason(self._plan, tokens, args, kwargs)
+            if reason is None:
+                return self._plan
+            self._note(reason)
+            return None
+
+        return plan_for

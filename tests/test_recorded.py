@@ -1,0 +1,50 @@
+"""What was recorded before the core was rebuilt is what it gives now."""
+
+import functools
+import json
+
+import pytest
+import torch
+
+from tests.recording import (
+    RECORDED,
+    cases,
+    noted,
+    outputs,
+    plan_numbers,
+    variants,
+)
+from tests.unets import make_unet
+
+OLD = json.loads(RECORDED.read_text(encoding="utf-8"))
+NAMED = variants()
+unet_of = functools.cache(make_unet)
+
+
+@functools.cache
+def computes_alike(layout: str) -> bool:
+    """Whether this machine gives the recorded bits without the extension."""
+    if torch.__version__ != OLD["torch"]:
+        return False
+    return noted(outputs(unet_of(layout), None))["hash"] == OLD["unpatched"][layout]["hash"]
+
+
+def test_everything_is_recorded():
+    assert set(OLD["outputs"]) == {f"{name} / {layout}" for name, layout in cases()}
+    assert set(OLD["plans"]) == set(NAMED)
+
+
+@pytest.mark.parametrize(("name", "layout"), cases(), ids=" / ".join)
+def test_outputs_are_those_recorded(name, layout):
+    now = noted(outputs(unet_of(layout), NAMED[name]))
+    before = OLD["outputs"][f"{name} / {layout}"]
+    if computes_alike(layout):
+        assert now["hash"] == before["hash"]
+    # other arithmetic may find other tokens most similar, which moves the sums a little
+    for pair, expected in zip(now["sums"], before["sums"]):
+        assert pair == pytest.approx(expected, rel=5e-3, abs=0.5)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_plans_have_the_recorded_numbers(name):
+    assert plan_numbers(NAMED[name]) == OLD["plans"][name]
