@@ -226,13 +226,17 @@ def test_the_list_of_every_page_that_there_was_keeps_its_meaning(length, setting
         assert wants_comparison(whole) == (compare and "compare" in names)
 
 
+HIDDEN = {p.name for p in Settings.parameters() if not p.used_by(Settings().method)}
+"""What the default method does not use, and where nothing is an error."""
+
+
 @pytest.mark.parametrize("length", RELEASED)
 def test_an_error_in_an_older_list_names_what_lies_there(length):
     names = RELEASED[length]
     # by what lies at the first place where the lists differ they are told apart
     sign = next((i for i, name in enumerate(names) if name != layouts.LAYOUT[i]), None)
     for place, name in enumerate(names):
-        if place == sign:
+        if place == sign or name in HIDDEN:
             continue
         arguments = [True, *sent(names, Settings(), False)]
         arguments[1 + place] = [7]
