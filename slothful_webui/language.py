@@ -24,12 +24,15 @@ logger = logging.getLogger(__name__)
 
 
 def report(p: Any, *parts: Part | str) -> None:
-    """A line under the image of a request and, in English, in the log."""
-    line = _line(parts, {})
-    logger.warning("%s: %s", TITLE, line)
+    """A line under the image of a request and, in English, in the log; once for all its batches."""
+    language = "" if getattr(p, "is_api", False) else _language()
+    line = f"{TITLE}: {_line(parts, _texts(language))}"
+    # the cells of a plot share their lines
+    if line in getattr(p, "comments", ()):
+        return
+    logger.warning("%s: %s", TITLE, _line(parts, {}))
     if hasattr(p, "comment"):
-        language = "" if getattr(p, "is_api", False) else _language()
-        p.comment(f"{TITLE}: {_line(parts, _texts(language))}")
+        p.comment(line)
 
 
 def _line(parts: tuple[Part | str, ...], texts: Mapping[str, str]) -> str:

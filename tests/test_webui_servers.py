@@ -8,7 +8,7 @@ from slothful_webui.infotext import write_infotext
 from standalone.checkpoint import SMALL
 from standalone.model.install_into_webui import install
 from tests.browser import NEEDS_CHROMIUM, opened
-from tests.webui import BOTH, NEEDS_WEBUI, REQUEST, Webui
+from tests.webui import BOTH, NEEDS_WEBUI, REQUEST, ROOT, Webui
 
 pytestmark = NEEDS_WEBUI
 
@@ -18,10 +18,13 @@ def own_server(tmp_path):
     """Starts servers with flags of their own, and stops them."""
     servers = []
 
-    def start(*flags):
+    def start(*flags, second_copy=None):
         folder = tmp_path / f"webui{len(servers)}"
         (folder / "models" / "Stable-diffusion").mkdir(parents=True)
         install(folder, SMALL)
+        if second_copy is not None:
+            (folder / "extensions").mkdir()
+            (folder / "extensions" / second_copy).symlink_to(ROOT)
         servers.append(Webui(folder, flags))
         return servers[-1]
 
@@ -52,6 +55,21 @@ def test_weights_stored_in_8_bits(own_server):
     assert ": skipped " not in server.log.read_text()[said:]
     assert server.hooks() == 0
     assert np.array_equal(server.generate()[0][0], off)
+
+
+def test_of_two_copies_one_is_used_and_both_are_named(own_server, monkeypatch):
+    server = own_server(second_copy="zip")
+    said = server.log.read_text()
+    folders = [server.folder / "extensions" / name for name in ("slothful-attention", "zip")]
+    assert f"installed twice: {folders[0]} is used, {folders[1]} is not" in said
+    assert "conflicting option string" not in said
+    scripts = server.get("/sdapi/v1/scripts")["txt2img"]
+    assert scripts.count("slothful attention") == 1
+    plot = next(e for e in server.get("/sdapi/v1/script-info") if e["name"] == "x/y/z plot")
+    axes = plot["args"][0]["choices"]
+    assert len(axes) == len(set(axes))
+    assert "Slothful Attention: v1" in server.generate(BOTH)[1]
+    assert server.hooks() == 0
 
 
 @NEEDS_CHROMIUM

@@ -58,7 +58,7 @@ class Webui:
     def __init__(self, folder: Path, flags: tuple[str, ...] = ()):
         installation = Path(os.environ["WEBUI_DIR"]).resolve()
         python = os.environ.get("WEBUI_PYTHON", str(installation / "venv" / "bin" / "python"))
-        (folder / "extensions").mkdir(parents=True)
+        (folder / "extensions").mkdir(parents=True, exist_ok=True)
         (folder / "extensions" / "slothful-attention").symlink_to(ROOT)
         (folder / "extensions" / "probe").symlink_to(ROOT / "tests" / "webui_probe")
         (folder / "config.json").write_text(json.dumps(SETTINGS))
