@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import statistics
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from slothful import METHODS
 from standalone.checkpoint import load
@@ -58,7 +60,8 @@ def draw_grid(
     path = save_png(lay_out(pictures, PER_ROW), results[OFF].infotexts[0], args.out / "grid.png")
     print("\n" + _table({name: statistics.median(times) for name, times in seconds.items()}))
     for name, result in results.items():
-        print(*(f"{name}: {comment}" for comment in result.comments), sep="\n", end="")
+        for comment in result.comments:
+            print(f"\n{name}: {comment}")
     print(f"\n{path}")
 
 
@@ -78,11 +81,14 @@ class _Progress:
             total=100, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
             mininterval=0.2 if sys.stderr.isatty() else 5,
         )  # fmt: skip
+        self._log = logging_redirect_tqdm([logging.getLogger("slothful_webui")])
 
     def __enter__(self) -> _Progress:
+        self._log.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._log.__exit__(*exception)
         self._bar.close()
 
     def of_run(self, name: str) -> Callable[[str, int, int], None]:
