@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from ..settings.settings import Settings
-from .cost import SiteShape
 from .moment import Moment
 from .parts import PARTS
 from .planner import (
@@ -46,18 +46,26 @@ REASONS = (
 KEPT = "other extensions keep all blocks to themselves ({reasons})"
 
 
+class Placed(Protocol):
+    """Whatever has a site."""
+
+    @property
+    def site(self) -> Site:
+        """The site as a value."""
+
+
 def why_nothing(
     settings: Settings,
-    sites: Iterable[Site | SiteShape],
+    sites: Iterable[Site | Placed],
     passes: Sequence[tuple[str, int, int, Sequence[Moment]]],
 ) -> str | None:
     """Why an image is the same as without the settings, None if something is applied.
 
-    `sites` are those of the U-Net, as they are or as `UnetShape` holds them; none where nothing can
+    `sites` are those of the U-Net, as values or as `find_sites` and `UnetShape` have them; none where nothing can
     be applied to the model. `passes` are the (name, width, height, moments) of the image's passes,
     sizes in pixels. Knows nothing of what other extensions do.
     """
-    values = [each.site if isinstance(each, SiteShape) else each for each in sites]
+    values = [each if isinstance(each, Site) else each.site for each in sites]
     if not values:
         return NO_SITES
     met = [NEVER_CALLED]
