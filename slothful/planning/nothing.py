@@ -62,8 +62,8 @@ def why_nothing(
     """Why an image is the same as without the settings, None if something is applied.
 
     `sites` are those of the U-Net, as values or as `find_sites` and `UnetShape` have them; none
-    where nothing can be applied to the model. `passes` are the (name, width, height, moments) of the image's passes,
-    sizes in pixels. Knows nothing of what other extensions do.
+    where nothing can be applied to the model. `passes` are the (name, width, height, moments) of
+    the image's passes, sizes in pixels. Knows nothing of what other extensions do.
     """
     values = [each if isinstance(each, Site) else each.site for each in sites]
     if not values:
