@@ -246,7 +246,7 @@ def test_what_was_applied_in_other_calls_is_told(sd1_unet):
 @contextlib.contextmanager
 def hypertile_on(unet):
     """The U-Net as the webui's HyperTile marks it for an image of 256x192, the tests' size."""
-    marked = [(site, layer.attn1) for site in find_sites(unet) for layer in site.layers]
+    marked = [(found.site, each) for found in find_sites(unet) for each in found.attentions]
     for site, attention in marked:
         parameters = types.SimpleNamespace(
             enabled=True, tile_size=64, aspect_ratio=256 / 192, depth=int(math.log2(site.depth))
