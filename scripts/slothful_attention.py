@@ -67,7 +67,9 @@ class SlothfulAttentionScript(scripts.Script):
         p.extra_generation_params.pop(infotext.KEY, None)
         comparison.begin_batch(p, batch_number)
         settings = _settings(p, args)
-        if settings is not None:
+        if settings is None:
+            SamplingScope.begin_without_effect(p)
+        else:
             SamplingScope(p, settings, engine.running_unet, engine.running_vae).begin()
 
     @refusing

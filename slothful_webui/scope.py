@@ -37,8 +37,9 @@ class SamplingScope:
     when there is none that Python runs, `current_vae` the VAE.
     """
 
-    # Innermost last. The webui serialises generations, but one may be nested in another.
-    _open: list[SamplingScope] = []  # noqa: RUF012
+    # Innermost last, None for one without effect. The webui serialises generations, but one may be
+    # nested in another.
+    _open: list[SamplingScope | None] = []  # noqa: RUF012
 
     def __init__(
         self,
@@ -80,23 +81,35 @@ class SamplingScope:
         vae_scope.close_vae()
 
     @classmethod
+    def begin_without_effect(cls, p: Any) -> None:
+        """`process_batch` of a request that is switched off: inside another's sampling too."""
+        if cls._open:
+            wrap_sample(p, cls._paused)
+
+    @classmethod
     def before_denoiser(cls, params: Any) -> None:
         """`on_cfg_denoiser`: a refiner or a hires checkpoint may have replaced the U-Net, and a
         pass may have begun.
         """
-        if cls._open:
-            scope = cls._open[-1]
-            try:
-                scope._before_denoiser()
-            except Exception as error:
-                refuse(scope._p, error)
+        scope = cls._innermost()
+        if scope is None:
+            return
+        try:
+            scope._before_denoiser()
+        except Exception as error:
+            refuse(scope._p, error)
 
     @classmethod
     def before_sampling(cls) -> None:
         """`before_hr`, `process_before_every_sampling`: a pass begins."""
-        if cls._open:
-            cls._open[-1]._follow()
-            cls._open[-1]._begin_pass()
+        scope = cls._innermost()
+        if scope is not None:
+            scope._follow()
+            scope._begin_pass()
+
+    @classmethod
+    def _innermost(cls) -> SamplingScope | None:
+        return cls._open[-1] if cls._open else None
 
     # -- what happens in `p.sample`
 
@@ -117,6 +130,20 @@ class SamplingScope:
             self._log_plans()
             self._open.remove(self)
             self._application.release()
+
+    @classmethod
+    @contextlib.contextmanager
+    def _paused(cls) -> Iterator[None]:
+        outer = cls._innermost()
+        cls._open.append(None)
+        if outer is not None:
+            outer._application.release()
+        try:
+            yield
+        finally:
+            cls._open.pop()
+            if outer is not None:
+                outer._follow()
 
     def _before_denoiser(self) -> None:
         self._log_plans()

@@ -79,6 +79,20 @@ def test_the_pass_clock_gives_img2img_the_whole_schedule(model):
     assert not np.array_equal(plain, by_pass)
 
 
+@pytest.mark.parametrize("kind", ["base", "hires", "img2img"])
+def test_the_pass_clock_runs_without_the_denoisers_callback_too(model, kind, monkeypatch):
+    """Extensions that replace the denoiser may not call it."""
+    from modules import script_callbacks
+
+    options = {"base": {}, "hires": dict(enable_hr=True, hr_scale=1.5, hr_second_pass_steps=2)}
+    picture = Image.new("RGB", (128, 128), "red")
+    options["img2img"] = dict(init_images=[picture], denoising_strength=0.6, steps=5)
+    args = {**STRONG, "time_axis": "pass progress", "time_decay": 2, "peak_time": 0.5}
+    told = generate(model, args, **options[kind])[0][0]
+    monkeypatch.setattr(script_callbacks, "cfg_denoiser_callback", lambda params: None)
+    assert np.array_equal(generate(model, args, **options[kind])[0][0], told)
+
+
 def test_a_setting_that_is_not_allowed_fails_the_generation(model):
     with pytest.raises(RuntimeError, match="peak_time must be between 0 and 1, got 3"):
         generate(model, {"peak_time": 3})

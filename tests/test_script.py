@@ -143,6 +143,25 @@ def test_a_unet_that_is_swapped_during_sampling_is_followed(sd1_unet):
     assert (module_state(sd1_unet), module_state(other)) == states
 
 
+def test_a_request_that_is_switched_off_is_so_inside_another_ones_sampling(sd1_unet):
+    outer, inner, before = Request(sd1_unet), Request(sd1_unet), module_state(sd1_unet)
+    plain = run(sd1_unet)
+    made = []
+
+    def sample():
+        made.append(run(sd1_unet))
+        SamplingScope.begin_without_effect(inner)
+        SamplingScope.before_denoiser(None)
+        made.append(inner.sample())
+        SamplingScope.end(inner)
+        made.append(run(sd1_unet))
+
+    outer.sample = sample
+    sample_batch(outer)
+    assert [torch.equal(each, plain) for each in made] == [False, True, False]
+    assert module_state(sd1_unet) == before
+
+
 # -- what is told, and what the infotext claims
 
 
