@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 
 
 # eq=False: cells come from caches, so identity is equality, and a plan hashes in no time
 @dataclasses.dataclass(frozen=True, eq=False)
 class AxisCells:
-    """The cells along one axis of a token grid.
+    """The `count` cells along one axis of a grid of `length` tokens.
 
-    Cell i begins at token `starts[i]` and covers `sizes[i]` tokens. `stride` and `size` are set
-    where the cells are evenly spaced (only the last may be smaller), else 0.
+    `stride` is set where they are evenly spaced (only the last may be smaller), else 0: then they
+    divide the axis as evenly as whole tokens allow. A cell covers at most the first `size` tokens
+    up to the next one.
     """
 
     length: int
-    starts: tuple[int, ...]
-    sizes: tuple[int, ...]
+    count: int
     stride: int = 0
     size: int = 0
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return self.count
+
+    # a plan needs numbers alone; the cells of a large grid are made where tokens are moved
+    @functools.cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The first token of each cell."""
+        if self.stride:
+            return tuple(range(0, self.length, self.stride))
+        return tuple(index * self.length // self.count for index in range(self.count))
+
+    @functools.cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The tokens that each cell covers."""
+        return tuple(min(gap, self.size or gap) for gap in self.gaps)
 
     @property
     def gaps(self) -> tuple[int, ...]:
@@ -33,10 +47,10 @@ class AxisCells:
         """The kept token of each cell: its first moved by `offset`, yet before the next cell."""
         return tuple(s + min(offset, gap - 1) for s, gap in zip(self.starts, self.gaps))
 
-    @functools.cached_property
+    @property
     def longest_gap(self) -> int:
         """The longest of `gaps`."""
-        return max(self.gaps)
+        return min(self.stride, self.length) or math.ceil(self.length / self.count)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -47,9 +61,7 @@ def strided_cells(length: int, stride: int, size: int | None = None) -> AxisCell
     """
     stride = min(stride, length)
     size = min(stride if size is None else size, stride)
-    starts = tuple(range(0, length, stride))
-    sizes = tuple(min(size, length - start) for start in starts)
-    return AxisCells(length, starts, sizes, stride, size)
+    return AxisCells(length, math.ceil(length / stride), stride, size)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -59,8 +71,6 @@ def even_cells(length: int, count: int, size: int | None = None) -> AxisCells:
     With `size`, a cell covers at most its first `size` tokens.
     """
     count = min(max(count, 1), length)
-    edges = [index * length // count for index in range(count + 1)]
-    sizes = tuple(end - start for start, end in zip(edges, edges[1:]))
     if length % count == 0:
         return strided_cells(length, length // count, size)
-    return AxisCells(length, tuple(edges[:-1]), tuple(min(s, size or s) for s in sizes))
+    return AxisCells(length, count, size=size or 0)
