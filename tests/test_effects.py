@@ -97,6 +97,7 @@ def _luminance(picture):
     return picture.astype(float) @ (0.2125, 0.7154, 0.0721) / 255
 
 
+@pytest.mark.slow
 def test_a_larger_picture_is_the_trained_sizes_drawn_over(tmp_path):
     """With little noise it stays near the picture of its own seed at the trained size."""
     conditions = dataclasses.replace(CONDITIONS, steps=4, seeds=2, denoising_strength=0.1)
@@ -271,6 +272,7 @@ def test_borders_are_where_the_tiles_of_the_plan_begin():
     assert borders(plain(256)) == ((128,), (128,))
 
 
+@pytest.mark.slow
 def test_the_quick_form_prints_one_object(capsys):
     assert main(["--quick", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -56,4 +56,11 @@ def join_alike(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     places = [torch.bmm(part, centres).argmax(dim=-1) for part in parts]
     joined = together(places)
     # a kept token may be equal to another one
-    return joined.index_copy_(1, kept, numbers(len(kept), features.device).expand(batch, -1))
+    return joined.index_copy_(1, kept, _places(batch, len(kept), features.device))
+
+
+# the view is cached as well: each is work for the host, and counts as memory of its own
+@functools.lru_cache(maxsize=256)
+def _places(batch: int, count: int, device: torch.device) -> torch.Tensor:
+    """0 to count - 1 in each row: (batch, count)."""
+    return numbers(count, device).expand(batch, -1)
