@@ -38,23 +38,25 @@ class Comparison:
     batch has the effect, None where it is not one of a pair.
     """
 
-    def __init__(self, count: int):
-        self.count = count
+    def __init__(self, p: Any):
+        self.count = p.n_iter
         self.with_effect: bool | None = None
+        self._lengths = {name: len(values) for name, values in _lists(p)}
         self._paired = False
         self._drawn: list[Any] = []
 
     def pair(self, p: Any) -> None:
         """Give batches 2k and 2k + 1 the prompts and seeds that batch k would have had."""
         needed = self.count * p.batch_size
-        lists = {name: getattr(p, name, None) for name in _LISTS}
-        lists = {name: values for name, values in lists.items() if values}
-        changed = any(len(values) < needed for values in lists.values())
-        if changed or p.n_iter != 2 * self.count:
+        lists = _lists(p)
+        # twice as many may be pairs or, of somebody who counted the batches, other images
+        unchanged = {name: len(values) for name, values in lists} == self._lengths
+        enough = min(self._lengths.values(), default=0) >= needed
+        if not (unchanged and enough and p.n_iter == 2 * self.count):
             report(p, CHANGED)
             return
         self._paired = True
-        for name, values in lists.items():
+        for name, values in lists:
             starts = range(0, needed, p.batch_size)
             batches = [list(values[start : start + p.batch_size]) for start in starts]
             setattr(p, name, [value for batch in batches for value in 2 * batch])
@@ -67,6 +69,12 @@ class Comparison:
         if self.with_effect and drawn != self._drawn:
             report(p, UNEQUAL)
         self._drawn = drawn
+
+
+def _lists(p: Any) -> list[tuple[str, Any]]:
+    """The lists with an item for each image, by the names that they have in `p`."""
+    lists = [(name, getattr(p, name, None)) for name in _LISTS]
+    return [(name, values) for name, values in lists if values]
 
 
 def begin_request(p: Any) -> None:
@@ -87,7 +95,7 @@ def begin(p: Any, opts: Any) -> bool:
     if reason is not None:
         report(p, reason)
         return False
-    setattr(p, _COMPARISON, Comparison(p.n_iter))
+    setattr(p, _COMPARISON, Comparison(p))
     p.n_iter *= 2
     return True
 

@@ -108,16 +108,31 @@ def with_prompts(p, prompts):
     p.all_seeds = [20 + index for index in range(len(prompts))]
 
 
-@pytest.mark.parametrize("place", ["before", "after"])
-def test_prompts_that_another_extension_makes_come_in_pairs(model, place):
-    """One for each image that it was asked for, as many as it is asked for in its turn."""
-
+def test_prompts_that_another_extension_makes_before_ours_come_in_pairs(model):
     def process(p):
         with_prompts(p, [f"prompt {index}" for index in range(p.n_iter * p.batch_size)])
 
-    made = run_beside(model, **{place: Neighbour(process=process)}, n_iter=2)
+    made = run_beside(model, before=Neighbour(process=process), n_iter=2)
     assert seeds_and_effects(made) == pairs_of(("prompt 0", 20), ("prompt 1", 21))
     assert made.comments == []
+
+
+def test_prompts_that_another_extension_changes_after_ours_come_in_pairs(model):
+    def process(p):
+        with_prompts(p, [f"prompt {index}" for index, _ in enumerate(p.all_prompts)])
+
+    made = run_beside(model, after=Neighbour(process=process), n_iter=2)
+    assert seeds_and_effects(made) == pairs_of(("prompt 0", 20), ("prompt 1", 21))
+    assert made.comments == []
+
+
+def test_as_many_prompts_as_batches_that_another_extension_makes_are_all_used(model):
+    def process(p):
+        with_prompts(p, [f"prompt {index}" for index in range(p.n_iter * p.batch_size)])
+
+    made = run_beside(model, after=Neighbour(process=process))
+    assert seeds_and_effects(made) == [("prompt 0", 20, True), ("prompt 1", 21, True)]
+    assert "not compared: another extension changed" in made.comments[0]
 
 
 def test_more_images_that_another_extension_makes_before_ours_come_in_pairs(model):
@@ -129,7 +144,7 @@ def test_more_images_that_another_extension_makes_before_ours_come_in_pairs(mode
     assert seeds_and_effects(made) == pairs_of(("one", 20), ("two", 21), ("three", 22))
 
 
-@pytest.mark.parametrize("count", [1, 3, 4])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_where_another_extension_sets_their_number_after_ours_none_is_lost(model, count):
     prompts = [f"prompt {index}" for index in range(count)]
 
