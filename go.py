@@ -86,11 +86,20 @@ def _again_in_environment(folder: Path) -> int:
 def _test(arguments: list[str]) -> int:
     """The checks of style, and the tests, whatever the former say."""
     style = [_run(*check) for check in STYLE]
-    _run("tests.chromium")  # tells what it does; where there is none, the tests say so as well
-    arguments = [part for one in arguments for part in (("-m", "") if one == "--slow" else (one,))]
-    if (os.cpu_count() or 1) >= WORKERS and not os.environ.get("WEBUI_DIR"):  # one webui is enough
-        arguments = ["-n", str(WORKERS), "--dist", "worksteal", *arguments]
-    return _run("pytest", *arguments) or max(style)
+    _run("tests.chromium")  # says what it does; where there is none, the tests say so as well
+    workers = WORKERS if (os.cpu_count() or 1) >= WORKERS else 1
+    if os.environ.get("WEBUI_DIR"):  # each worker would start a webui
+        workers = 1
+    return _run("pytest", *pytest_arguments(arguments, workers)) or max(style)
+
+
+def pytest_arguments(arguments: list[str], workers: int) -> list[str]:
+    """What pytest gets for the arguments of the command `test`; it takes the last of two options
+    of a kind.
+    """
+    shared = ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
+    chosen = (["-m", ""] if each == "--slow" else [each] for each in arguments)
+    return [*shared, *(part for parts in chosen for part in parts)]
 
 
 def _set_up(files: list[str]) -> bool:

@@ -66,13 +66,13 @@ def _ways() -> list[list[list[str]]]:
 
 
 def _succeeds(command: list[str]) -> bool:
-    """Run a command; what it says is only shown when it fails."""
+    """Run a command; the end of what it says is shown when it fails."""
     done = subprocess.run(
         command, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, check=False,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     if done.returncode:
-        print(done.stdout.decode(errors="replace"), end="")
+        print(*done.stdout.decode(errors="replace").splitlines()[-5:], sep="\n")
     return done.returncode == 0
 
 
