@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the page, in the browser that the tests use.
+"""Takes the README's images of the page, in the browser that the tests use.
 
 python -m tests.page_pictures
 """
@@ -35,9 +35,7 @@ def main() -> None:
             _save(page.control("drawings"), "drawings-phone")
         with opened(server.port, height=2400, theme="dark") as page:
             page.enable()
-            page.open_group("Schedule")
-            page.choose("method", "Token Merging")
-            page.open_group("Token merging")
+            page.choose("method", "Near-sighted Attention")
             page.page.wait_for_timeout(1500)
             _save(page.control("enable"), "accordion")
         with opened(server.port, height=900, theme="dark") as page:
