@@ -8,6 +8,7 @@
         this.root = root;
         this.controls = new Controls(tab, JSON.parse(root.dataset.controls));
         slothfulAttention.messages.learn(this.controls.declarations);
+        this.name = `${tab}-${Math.random().toString(36).slice(2)}`;
         this.answer = {passes: [], sites: [], plans: []};
         this.moment = null; // none chosen: the strongest step
         this.site = null;
@@ -99,14 +100,19 @@
         this.asked = body;
         try {
             const options = {method: "POST", headers: {"Content-Type": "application/json"}};
-            const reply = await fetch("./slothful-attention/drawing", {...options, body: body});
+            // a newer drawing of a panel ends its older one
+            const address = `./slothful-attention/drawing?page=${this.name}`;
+            const reply = await fetch(address, {...options, body: body});
+            if (!reply.ok) { // not logged in, or the server has too much to do
+                throw new Error(reply.status);
+            }
             const answer = await reply.json();
             this.answer = answer.error
                 ? {...this.answer, error: answer.error, nothing: null} : answer;
             if (answer.model === "none") { // it is still being loaded
                 this._later();
             }
-        } catch (error) { // the server restarts: keep what is drawn
+        } catch (error) { // or the server restarts: keep what is drawn
             this._later();
         } finally {
             this.asking = false;
@@ -206,7 +212,7 @@
         this.scrub.value = Math.max(index, 0);
         const shown = this.answer.passes[pass];
         const words = index < 0 ? "" : text("{pass}, step {step} of {steps}, noise {noise} %", {
-            pass: text(shown.name), step: step + 1, steps: shown.times.length,
+            pass: text(shown.name), step: shown.steps[step] + 1, steps: shown.step_count,
             noise: number(100 * (1 - shown.noise[step]), 0)});
         change(this.scrub, {"aria-valuetext": words});
         write(this.when, words);

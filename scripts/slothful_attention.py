@@ -128,7 +128,7 @@ else:
     script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)
     script_callbacks.on_ui_settings(lambda: options.add_options(shared))
     script_callbacks.on_app_started(
-        lambda demo, app: routes.add_routes(app, engine.loaded_model, _presets())
+        lambda demo, app: routes.add_routes(app, demo, engine.loaded_model, _presets())
     )
     # The plot copies its axes when its page is built: without a page that is before
     # `on_before_ui`, and where extensions load first, its script is not there yet when this one is

@@ -5,7 +5,9 @@ All of it comes from the core, so that the page shows what will happen and compu
 
 from __future__ import annotations
 
+import math
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from slothful import (
@@ -31,24 +33,33 @@ from slothful_webui.passes import Fields, Pass, passes_of
 FEW_KEYS = 64
 """Fewer keys than the coarsest self-attention of SD1 has at 512x512 lose what an image holds."""
 
+MOST_MOMENTS = 50
+"""The most steps of a pass that are looked at; of more, so many evenly spaced ones."""
+
+MOST_TOKENS = 4e6
+"""The most tokens of all sites and moments of a pass where each is counted: half a second."""
+
 _shapes: weakref.WeakKeyDictionary[Any, UnetShape | None] = weakref.WeakKeyDictionary()
 
 
-def describe(settings: Settings, fields: Fields, model: Any) -> dict[str, Any]:
+def describe(
+    settings: Settings, fields: Fields, model: Any, go_on: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """The drawing of settings for the passes that the page's fields ask for, JSON-ready.
 
     `model` is the webui's loaded model. "model" in the answer is "loaded", "none" where there is
     no model yet, or "unsupported"; the last two have no sites, plans or costs. "nothing" says why
     the U-Net will do what it does without the settings, None where it will not or there is no
     model yet; "only_vae" is true where the VAE will be tiled all the same. "idle" are the
-    parameters without effect, each with the names of those that stand in its way.
+    parameters without effect, each with the names of those that stand in its way. `go_on` is called
+    between the sites, and ends it by raising.
     """
     shape = None if model is None else _shape(model)
     sites = [] if shape is None else [each.site for each in shape.sites]
     plans: dict[SitePlan, int] = {}
     asked = passes_of(fields, model)
-    passes = [_describe_pass(settings, each, shape, plans) for each in asked]
-    moments = [(one.name, one.width, one.height, _moments(settings, one)) for one in asked]
+    passes = [_describe_pass(settings, each, shape, plans, go_on) for each in asked]
+    moments = [(one.name, one.width, one.height, _looked_at(settings, one, shape)) for one in asked]
     nothing = None if model is None else why_nothing(settings, sites, moments)
     return {
         "model": "none" if model is None else "unsupported" if shape is None else "loaded",
@@ -76,15 +87,20 @@ def _shape(model: Any) -> UnetShape | None:
 
 
 def _describe_pass(
-    settings: Settings, each: Pass, shape: UnetShape | None, plans: dict[SitePlan, int]
+    settings: Settings,
+    each: Pass,
+    shape: UnetShape | None,
+    plans: dict[SitePlan, int],
+    go_on: Callable[[], None],
 ) -> dict[str, Any]:
-    """One pass; its "sites" name, for each step, the number of the plan in `plans`, -1 where the
-    site is left alone.
+    """One pass; its "sites" name, for each of its "steps", the number of the plan in `plans`, -1
+    where the site is left alone. "steps" are those that are looked at, from 0, of "step_count".
     """
-    moments = _moments(settings, each)
+    moments = _looked_at(settings, each, shape)
     acts = within_limits(settings, Moment(0.0, 0.0, 0, each.name, (each.width, each.height)))
     chosen: dict[str, list[SitePlan | None]] = {}
     for site in (own.site for own in shape.sites) if shape else ():
+        go_on()
         grid = grid_of(each.width, each.height, site.level)
         chosen[site.name] = [plan_site(settings, moment, site, grid) for moment in moments]
     return {
@@ -94,7 +110,9 @@ def _describe_pass(
         "acts": acts,
         "exact": each.exact,
         "times": [moment.time for moment in moments],
-        "noise": [noise_level_time(timestep) for timestep in each.timesteps],
+        "noise": [noise_level_time(moment.timestep) for moment in moments],
+        "steps": [moment.step for moment in moments],
+        "step_count": len(each.timesteps),
         "sites": {
             name: [-1 if plan is None else plans.setdefault(plan, len(plans)) for plan in row]
             for name, row in chosen.items()
@@ -102,6 +120,29 @@ def _describe_pass(
         "left": _left(settings, each, shape, moments),
         "few": _few_keys(chosen),
     }
+
+
+def _looked_at(settings: Settings, each: Pass, shape: UnetShape | None) -> list[Moment]:
+    """The moments of a pass that are drawn: all, or evenly spaced ones where they are many.
+
+    How many is a matter of the settings and the size alone, never of a clock.
+    """
+    moments = _moments(settings, each)
+    most = MOST_MOMENTS
+    if shape is not None and _counts_tokens(settings):
+        grids = (grid_of(each.width, each.height, own.site.level) for own in shape.sites)
+        most = min(most, max(1, int(MOST_TOKENS / sum(math.prod(grid) for grid in grids))))
+    if len(moments) <= most:
+        return moments
+    last = len(moments) - 1
+    places = [last // 2] if most == 1 else [i * last // (most - 1) for i in range(most)]
+    return [moments[place] for place in places]
+
+
+def _counts_tokens(settings: Settings) -> bool:
+    """Whether plans count their tokens one by one: those that tiles keep of themselves."""
+    used = (settings.parameter(name).used_by(settings.method) for name in ("in_mode", "tile_halo"))
+    return all(used) and settings.kept_token != "merged"
 
 
 def _moments(settings: Settings, each: Pass) -> list[Moment]:

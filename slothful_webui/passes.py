@@ -8,21 +8,49 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from slothful import TRAIN_STEPS
+from slothful import TRAIN_STEPS, echo
 from slothful_webui.timesteps import pass_timesteps
 
 logger = logging.getLogger(__name__)
 
-_LIMITS = {
-    "width": (64, 8192),
-    "height": (64, 8192),
-    "steps": (1, 500),
+Limits = Mapping[str, tuple[float, float]]
+"""The smallest and the largest value of each of `Fields` that is a number."""
+
+LARGEST_SIDE = 8192
+"""In pixels: img2img's "Resize by" makes four times of what the page's own sliders have."""
+
+LIMITS: Limits = {
+    "width": (64, LARGEST_SIDE),
+    "height": (64, LARGEST_SIDE),
+    "steps": (1, 150),
     "denoising_strength": (0, 1),
-    "hr_scale": (1, 8),
-    "hr_resize_x": (0, 8192),
-    "hr_resize_y": (0, 8192),
-    "hr_steps": (0, 500),
+    "hr_scale": (1, 4),
+    "hr_resize_x": (0, 2048),
+    "hr_resize_y": (0, 2048),
+    "hr_steps": (0, 150),
 }
+"""Those of the webui's page as it comes."""
+
+_SLIDERS = {
+    "steps": ("txt2img_steps", "img2img_steps"),
+    "hr_scale": ("txt2img_hr_scale",),
+    "hr_resize_x": ("txt2img_hr_resize_x",),
+    "hr_resize_y": ("txt2img_hr_resize_y",),
+    "hr_steps": ("txt2img_hires_steps",),
+}
+"""The components of the page whose range the user's ui-config.json can widen."""
+
+
+def limits_of(demo: Any) -> Limits:
+    """The limits of a page. `demo` is the webui's gradio page, None for one as it comes."""
+    blocks = getattr(demo, "blocks", {}).values()
+    largest = {getattr(b, "elem_id", None): getattr(b, "maximum", None) for b in blocks}
+    limits = dict(LIMITS)
+    for name, ids in _SLIDERS.items():
+        low, high = LIMITS[name]
+        limits[name] = low, max(high, *(largest.get(each) or high for each in ids))
+    return limits
+
 
 SAME = "Use same"
 """How the page says that the hires pass uses the sampler or the scheduler of the base pass."""
@@ -38,7 +66,7 @@ class Fields:
 
     Sizes in pixels; `hr_resize_x` or `hr_resize_y` above 0 go before `hr_scale`; `hr_steps` of 0
     are as many as `steps`. `hr_sampler` and `hr_scheduler` are those of the hires pass where they
-    do not begin with `SAME`. Raises `FieldError`.
+    do not begin with `SAME`. `limits` are those of the numbers. Raises `FieldError`.
     """
 
     width: float = 512
@@ -55,21 +83,28 @@ class Fields:
     hr_steps: float = 0
     hr_sampler: str = SAME
     hr_scheduler: str = SAME
+    limits: Limits = dataclasses.field(default_factory=lambda: LIMITS, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():
+        for name, (low, high) in self.limits.items():
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not number or not low <= value <= high:
-                raise FieldError(f"{name} must be between {low} and {high}, got {value!r}")
+                raise FieldError(f"{name} must be between {low} and {high}, got {echo(value)}")
             if name != "denoising_strength" and name != "hr_scale":
                 object.__setattr__(self, name, int(value))
+        width, height = self.hires_size if self.hires else (self.width, self.height)
+        if max(width, height) > LARGEST_SIDE:
+            raise FieldError(
+                f"hires size must be at most {LARGEST_SIDE}x{LARGEST_SIDE}, got {width}x{height}"
+            )
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Fields:
+    def from_mapping(cls, values: Mapping[str, Any], limits: Limits | None = None) -> Fields:
         """Fields by name; those that are missing keep their defaults, others are not looked at."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in names})
+        names = {field.name for field in dataclasses.fields(cls)} - {"limits"}
+        chosen = {name: value for name, value in values.items() if name in names}
+        return cls(**chosen, limits=limits or LIMITS)
 
     def sampling(self, *, hires: bool) -> tuple[str, str]:
         """(sampler, scheduler) of the hires pass or of the others."""
@@ -124,7 +159,8 @@ def _timesteps(fields: Fields, model: Any, *, hires: bool) -> tuple[tuple[float,
             return tuple(sorted(own, reverse=True)), True
         # whatever a sampler of another extension does here, the page still gets a drawing
         except Exception as error:
-            logger.debug("the schedule of %s is not known: %s", fields.sampling(hires=hires), error)
+            names = echo(fields.sampling(hires=hires))
+            logger.debug("the schedule of %s is not known: %s", names, echo(error))
     start = min(fields.denoising_strength, 0.999) if tail else 1.0
     count = (fields.hr_steps or fields.steps) if hires else fields.steps
     if fields.img2img:  # it begins inside a schedule of all steps
@@ -144,7 +180,8 @@ def _stand_in(fields: Fields, model: Any, hires: bool, tail: bool) -> Any:
         hr_second_pass_steps=fields.hr_steps,
         is_hr_pass=hires,
         init_images=[True] if tail else None,
-        denoising_strength=fields.denoising_strength,
+        # the webui divides the steps by it
+        denoising_strength=max(fields.denoising_strength, 0.001),
         scheduler=scheduler,
         hr_scheduler=scheduler,
         sampler_noise_scheduler_override=None,

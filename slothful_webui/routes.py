@@ -1,31 +1,55 @@
 """What the page's script asks the server for, besides what gradio does.
 
 The drawings follow a slider while it is dragged. Gradio renders its page anew for every answer of
-its own, which takes the webui's large page too long for that, hence these two routes.
+its own, which takes the webui's large page too long for that, hence these two routes. Who may not
+see the page may not use them, and nobody can keep the server busy with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slothful import Settings, SettingsError
 from slothful_webui.controls import named
 from slothful_webui.drawing import describe
-from slothful_webui.passes import FieldError, Fields
+from slothful_webui.passes import FieldError, Fields, Limits, limits_of
 from slothful_webui.presets import PresetFolders
+from slothful_webui.turns import TurnError, Turns
 
 PREFIX = "/slothful-attention"
 
+MOST_BYTES = 64 * 1024
+"""The longest request of a drawing; the page's own have about 2 kB."""
 
-def add_routes(app: Any, loaded_model: Callable[[], Any], presets: PresetFolders) -> None:
+
+def add_routes(
+    app: Any, demo: Any, loaded_model: Callable[[], Any], presets: PresetFolders
+) -> None:
     """Add the routes to the webui's FastAPI application.
 
-    `loaded_model` gives the webui's model without loading one, None if there is none.
+    `demo` is the webui's page, None where it has none. `loaded_model` gives its model without
+    loading one, None if there is none.
     """
+    from fastapi import Request  # here, so that reading an answer's parts needs no server
+    from fastapi.responses import JSONResponse
 
-    def drawing(body: dict[str, Any]) -> dict[str, Any]:
-        return answer(body, loaded_model())
+    turns = Turns()
+    limits = limits_of(demo)
+
+    async def drawing(request, page: str = ""):
+        body = await _read(request)
+        if body is None:
+            error = f"the request must be a JSON object of at most {MOST_BYTES} bytes"
+            return JSONResponse({"error": error}, 400)
+        # a page that has no name of its own is known by its computer
+        name = page[:64] or getattr(request.client, "host", "")
+        try:
+            told = await turns.take(name, lambda go_on: answer(body, loaded_model(), limits, go_on))
+        except TurnError as error:
+            return JSONResponse({"error": str(error)}, 429)
+        return JSONResponse(told)
 
     def preset_list() -> list[dict[str, Any]]:
         return [
@@ -38,21 +62,53 @@ def add_routes(app: Any, loaded_model: Callable[[], Any], presets: PresetFolders
             for preset in map(presets.load, presets.names())
         ]
 
-    # not async: FastAPI then runs them on threads of their own, beside the page's
-    app.add_api_route(f"{PREFIX}/drawing", drawing, methods=["POST"])
-    app.add_api_route(f"{PREFIX}/presets", preset_list, methods=["GET"])
+    drawing.__annotations__["request"] = Request  # which the module does not have
+    login = _login(app)
+    app.add_api_route(f"{PREFIX}/drawing", drawing, methods=["POST"], dependencies=login)
+    # not async: FastAPI then runs it on a thread of its own, beside the page's
+    app.add_api_route(f"{PREFIX}/presets", preset_list, methods=["GET"], dependencies=login)
 
 
-def answer(body: dict[str, Any], model: Any) -> dict[str, Any]:
+def _login(app: Any) -> list[Any]:
+    """What the host asks of a request for its page, or for its API where it has no page."""
+    for path in ("/config", "/sdapi/v1/options"):
+        for route in app.routes:
+            if getattr(route, "path", "") == path:
+                return list(route.dependencies)
+    return []
+
+
+async def _read(request: Any) -> Mapping[str, Any] | None:
+    """The JSON object of a request, None if it is none or too long, of which no more is read."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BYTES:
+            return None
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def answer(
+    body: Mapping[str, Any],
+    model: Any,
+    limits: Limits | None = None,
+    go_on: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """The drawing of `body["values"]`, the values of `controls.CONTROLS` in their order, and
     `body["fields"]`, the page's own fields by name; or {"error": what is wrong with them}.
+
+    `limits` are those of the page's fields. `go_on` is called now and then, and may raise.
     """
     values, fields = body.get("values"), body.get("fields")
-    if not isinstance(values, Sequence) or not isinstance(fields, dict):
+    if not isinstance(values, list) or not isinstance(fields, dict):
         return {"error": "values must be a list and fields a mapping"}
     try:
         settings = Settings.from_mapping(named(values))
-        return describe(settings, Fields.from_mapping(fields), model)
+        return describe(settings, Fields.from_mapping(fields, limits), model, go_on)
     except (SettingsError, FieldError) as error:
         # not an error status: a field in which somebody still types is no fault of the page
         return {"error": str(error)}

@@ -221,9 +221,9 @@ def test_the_size_of_the_hires_pass(fields, size):
     ("name", "value", "message"),
     [
         ("width", 9000, "width must be between 64 and 8192, got 9000"),
-        ("steps", float("nan"), "steps must be between 1 and 500, got nan"),
+        ("steps", float("nan"), "steps must be between 1 and 150, got nan"),
         ("denoising_strength", 1.5, "denoising_strength must be between 0 and 1, got 1.5"),
-        ("hr_scale", "2", "hr_scale must be between 1 and 8, got '2'"),
+        ("hr_scale", "2", "hr_scale must be between 1 and 4, got '2'"),
     ],
 )
 def test_a_field_out_of_range_is_named(name, value, message):
