@@ -330,7 +330,7 @@ def _choices_in_japanese(page):
     """They are shown so, and sent as they are."""
     kept = page.control("kept_token")
     cover = kept.locator(".slothful-choice")
-    page.wait_until(lambda: cover.inner_text() == "似たトークンを代表")
+    page.wait_until(lambda: "似たトークンを代表" in cover.inner_text())
     assert page.value("kept_token") == "merged"
     kept.locator("input").click()
     items = kept.locator("li")
@@ -338,7 +338,7 @@ def _choices_in_japanese(page):
     assert all(name not in items.all_inner_texts() for name in ("first", "jittered", "merged"))
     items.filter(has_text="最初").click()
     page.wait_until(lambda: page.value("kept_token") == "first")
-    page.wait_until(lambda: cover.inner_text() == "最初")
+    page.wait_until(lambda: "最初" in cover.inner_text())
     page.wait_until(lambda: page.control("drawings").locator(".slothful-notes").is_hidden())
 
 
