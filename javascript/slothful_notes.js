@@ -51,12 +51,16 @@
             return;
         }
         if (!note || !control.contains(note)) {
-            note = this.notes[name] = make("p", {class: "slothful slothful-note", role: "status"});
+            const id = `${control.id}_note`;
+            note = this.notes[name] = make("p", {class: "slothful slothful-note", id: id});
             control.append(note);
+            control.querySelectorAll("input").forEach(
+                (input) => input.setAttribute("aria-describedby", id));
         }
         note.hidden = !words;
         write(note, words);
-        change(note, {"data-refused": refused ? "" : undefined});
+        change(note, {"data-refused": refused ? "" : undefined,
+            role: refused ? "status" : undefined});
         change(control, {"data-slothful": refused ? "refused" : words ? "idle" : undefined});
     }
 

@@ -12,6 +12,9 @@
     /** Draw the presets as they are now: in the beginning, and when one has been saved or deleted. */
     async function loadPresets() {
         const reply = await fetch("./slothful-attention/presets");
+        if (!reply.ok) { // not logged in any more
+            return;
+        }
         const presets = await reply.json();
         panels.forEach((panel) => panel.presets.draw(presets));
     }

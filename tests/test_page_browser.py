@@ -214,6 +214,31 @@ def test_a_comparison_is_two_pictures_with_a_divider(page, panel):
     page.wait_until(lambda: len(shown()) == 1)
 
 
+def test_a_script_that_is_chosen_is_not_compared(page, panel):
+    """The embedded host lacks the webui's list of scripts, so it is put there."""
+    button = panel.get_by_role("button", name="Compare off / on")
+    page.page.evaluate(
+        """() => {
+            if (!document.querySelector("#txt2img_script_container")) {
+                document.body.insertAdjacentHTML("beforeend", "<div id=txt2img_script_container>"
+                    + "<p id=script_list><input></p></div>");
+            }
+        }"""
+    )
+    for script in ("Prompt matrix", "None"):
+        page.page.evaluate(
+            """(script) => {
+                document.querySelector("#txt2img_script_container #script_list input").value =
+                    script;
+            }""",
+            script,
+        )
+        refused = script != "None"
+        page.wait_until(lambda refused=refused: button.is_disabled() == refused)
+        said = "cannot be compared while the script Prompt matrix is chosen"
+        assert (said in panel.inner_text()) == refused
+
+
 # -- for everybody
 
 
