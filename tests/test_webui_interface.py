@@ -111,6 +111,8 @@ def test_a_plot_over_presets_and_blocks(webui, off):
         ("[Slothful] Block weights", "IN99=1", "block_weights has no site 'IN99'"),
         ("[Slothful] Preset", ["nothing"], "there is no preset 'nothing'"),
         ("[Slothful] Method", ["ToMe"], "method must be one of"),
+        ("[Slothful] Enabled", ["true", "maybe"], "enabled must be true or false, got 'maybe'"),
+        ("[Slothful] Peak time", "0-1 [x]", "peak_time must be between 0 and 1, got '0-1"),
     ],
 )
 def test_a_plot_refuses_bad_values_before_it_begins(webui, label, values, message):
@@ -118,6 +120,24 @@ def test_a_plot_refuses_bad_values_before_it_begins(webui, label, values, messag
     with pytest.raises(RuntimeError, match=message):
         plot(webui, [(label, values)])
     assert "%|" not in webui.log.read_text()[before:]  # no bar of progress: no step was made
+
+
+def test_a_plot_refuses_values_that_contradict_each_other_before_it_begins(webui):
+    merging = {"Slothful Attention": {"args": [{"method": "Token Merging"}]}}
+    ratios, strides = ("[Slothful] Merge ratio", "0.5, 0.7"), "[Slothful] Merge stride x"
+    before = len(webui.log.read_text())
+    with pytest.raises(RuntimeError, match=r"merge_ratio must be between 0 and 0.5 with str"):
+        plot(webui, [ratios, (strides, "2, 1")], alwayson_scripts=merging)
+    assert "%|" not in webui.log.read_text()[before:]
+    images, _ = plot(webui, [ratios, (strides, "4, 2")], alwayson_scripts=merging)
+    assert len(images) == 1 + 4
+
+
+def test_a_plot_takes_quoted_lists_with_blanks_after_the_commas(webui):
+    axes = [("[Slothful] Block weights", '"OUT09=0, OUT10=0", "IN01=0, IN02=0"')]
+    _, info = plot(webui, axes)
+    own = [text.partition("block_weights=")[2].partition(",")[0] for text in info["infotexts"][1:]]
+    assert own == ["OUT09=0 OUT10=0", "IN01=0 IN02=0"]
 
 
 def test_the_console_shows_the_plan_where_the_setting_says_so(webui):

@@ -1,9 +1,15 @@
 """What needs a server of its own: other ways to hold the model, and reloading the scripts."""
 
+import base64
+import json
+import urllib.error
+import urllib.request
+
 import numpy as np
 import pytest
 
 from slothful import Settings
+from slothful_webui.controls import CONTROLS, values_of
 from slothful_webui.infotext import write_infotext
 from standalone.checkpoint import SMALL
 from standalone.model.install_into_webui import install
@@ -91,3 +97,70 @@ def test_after_reload_of_the_script_bodies_the_page_still_works(own_server):
         page.enable(False)
         assert np.array_equal(page.generate(), off)
     assert server.hooks() == 0
+
+
+def test_stored_values_out_of_range_stop_nothing_that_does_not_use_them(own_server):
+    labels = {name: Settings.parameter(name).label for name in ("merge_ratio", "tile_size")}
+    labels |= {"time_decay": Settings.parameter("time_decay").label}
+    stored = {f"txt2img/{labels[name]}/value": 99 for name in ("merge_ratio", "tile_size")}
+    stored |= {f"txt2img/{label}/maximum": 99 for label in labels.values()}
+    server = own_server(stored=stored)
+    page = values_of(Settings())
+    places = {name: 1 + [c.name for c in CONTROLS].index(name) for name in labels}
+
+    def arguments(**values):
+        """What the page sends, with the values that it was stored with."""
+        sent = [True, *page, False]
+        for name, value in {"merge_ratio": 99, "tile_size": 99, **values}.items():
+            sent[places[name]] = value
+        return sent
+
+    images, infotext = server.generate(arguments())
+    assert np.array_equal(images[0], server.generate([{}])[0][0])
+    assert "99" not in infotext
+    merging = arguments()
+    merging[1] = "Token Merging"
+    for sent, message in (
+        (arguments(time_decay=99), "time_decay must be between 0 and 4, got 99"),
+        (merging, "merge_ratio must be between 0 and 1, got 99"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            server.generate(sent)
+
+
+ROUTES = ("/slothful-attention/presets", "/slothful-attention/drawing")
+BODY = json.dumps({"values": values_of(Settings()), "fields": {}})
+
+
+def answers(server, path, **headers):
+    """The status of a route, asked as the page does."""
+    if path.endswith("drawing"):
+        return server.post_text(path, BODY, **headers)[0]
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_who_is_not_logged_in_gets_401_as_from_the_page(own_server):
+    server = own_server("--gradio-auth", "anna:secret")
+    for headers in ({}, {"Cookie": "access-token=guessed; access-token-unsecure=guessed"}):
+        assert answers(server, "/config", **headers) == 401
+        assert [answers(server, path, **headers) for path in ROUTES] == [401, 401]
+    login = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}/login", b"username=anna&password=secret"
+    )
+    with urllib.request.urlopen(login, timeout=60) as answer:
+        cookies = [line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie")]
+    own = {"Cookie": "; ".join(cookies)}
+    assert [answers(server, path, **own) for path in ("/config", *ROUTES)] == [200, 200, 200]
+
+
+def test_without_a_page_the_password_of_the_api_is_asked_for(own_server):
+    server = own_server("--nowebui", "--api-auth", "anna:secret")
+    own = {"Authorization": "Basic " + base64.b64encode(b"anna:secret").decode()}
+    wrong = {"Authorization": "Basic " + base64.b64encode(b"anna:guessed").decode()}
+    for path in ("/sdapi/v1/options", *ROUTES):
+        assert [answers(server, path, **h) for h in ({}, wrong, own)] == [401, 401, 200]

@@ -97,10 +97,14 @@ class Webui:
 
     def post(self, path: str, body: dict) -> tuple[int, dict]:
         """(status, JSON) of a POST."""
+        return self.post_text(path, json.dumps(body))
+
+    def post_text(self, path: str, text: str, **headers: str) -> tuple[int, dict]:
+        """(status, JSON) of a POST of JSON as text."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
+            text.encode(),
+            {"Content-Type": "application/json", **headers},
         )
         try:
             with urllib.request.urlopen(request, timeout=900) as answer:
