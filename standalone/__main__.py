@@ -53,13 +53,13 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         _add_generation(command, name)
         _add_settings(command, name)
-    _add_page(commands.add_parser("page", help="a page in the browser, at this machine alone"))
+    _add_page(commands.add_parser("page", help="a page in the browser, for this machine only"))
     return parser
 
 
 def _add_page(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
+    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
     add("--port", type=int, default=7865, help="1024 to 65535, or 0 for any that is free")
     add("--out", type=Path, default=Path("outputs"), help="folder for the images")
     add("--language", default="", help="a file in localizations/, for instance ja_JP")
@@ -70,7 +70,7 @@ def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
     add = command.add_argument
     add("--prompt", default=DEFAULT_PROMPT, type=true_text)
     add("--negative-prompt", default="", type=true_text)
-    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
+    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
     add("--seed", type=int, default=7)
     # the grid is made of many images; it is large enough for tiles, and quick all the same
     size, steps = ("320x320", 12) if name == "grid" else ("256x256", 20)

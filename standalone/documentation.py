@@ -21,7 +21,7 @@ def method_table() -> str:
         "method",
         "keys and values",
         "tiles of queries",
-        "a tile's keys of the rest",
+        "keys from the rest of the image",
         "merging",
     )
     rows = []

@@ -166,7 +166,7 @@ class Tab:
     def _request(self, fields: dict[str, Any]) -> Processing:
         image = fields.get("image")
         if self.name == "img2img" and image is None:
-            raise InputError("image: img2img needs an image to begin with")
+            raise InputError("image: img2img needs an image to start from")
         seed = -1 if fields["seed"] is None else int(fields["seed"])
         model_name, model = self._checkpoint()
         return Processing(

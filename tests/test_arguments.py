@@ -81,7 +81,7 @@ def test_no_value_can_switch_the_effect_off_silently(value):
             read_arguments(arguments)
         said = str(error.value)
         named = r"enabled|method|peak_time|time_decay|block_weights|unknown parameter"
-        assert re.match(rf"({named})\b.* (must be|has no site|'0') ?", said)
+        assert re.match(rf"({named})\b.* (must be|has no block|'0') ?", said)
         assert len(said.splitlines()) == 1
         assert len(said) < 500
     for arguments in ([{"compare": value}], [True, *values_of(Settings()), value]):

@@ -93,7 +93,7 @@ def test_bad_values_stop_the_plot_before_it_begins(plot):
         axis(plot, "Peak time").prepare("0.1, soon")
     with pytest.raises(SettingsError, match=r"peak_time must be between 0 and 1, got 1\.5"):
         axis(plot, "Peak time").confirm(None, [0.5, 1.5])
-    with pytest.raises(SettingsError, match="block_weights has no site 'IN99'"):
+    with pytest.raises(SettingsError, match="block_weights has no block 'IN99'"):
         axis(plot, "Block weights").prepare("IN01=0.5, IN99=1")
 
 

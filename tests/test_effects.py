@@ -155,7 +155,7 @@ def test_bad_input_is_told_in_one_line(tmp_path, capsys):
     assert told.count("\n") == 1
     with pytest.raises(SystemExit):
         main(["--seeds", "0"])
-    assert "whole number from 1 on, got '0'" in capsys.readouterr().err
+    assert "whole number of at least 1, got '0'" in capsys.readouterr().err
 
 
 _LIMITED = """

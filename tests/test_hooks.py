@@ -294,7 +294,7 @@ def test_foreign_keys_and_merged_tokens_are_left_alone(sd1_unet):
     with slothful.applied(sd1_unet, settings) as application:
         run(sd1_unet, height=16, width=24)
         assert torch.equal(attention(tokens, context=foreign), plain(attention, tokens, foreign))
-        assert application.notes == {"IN01": "another extension gave it keys of its own"}
+        assert application.notes == {"IN01": "another extension supplies its keys"}
         application.notes.clear()
         merged = tokens[:, :200]
         assert torch.equal(attention(merged), plain(attention, merged, None))

@@ -148,7 +148,7 @@ def test_the_record_is_of_all_calls(sd1_unet):
         applied = application.applied_sites
         run(sd1_unet, 1.0)
         assert not any(application.plans.values())
-    names = [site.name for site in slothful.find_sites(sd1_unet)]
+    names = [found.site.name for found in slothful.find_sites(sd1_unet)]
     assert applied
     assert list(applied) == [name for name in names if name in applied]
     assert (application.applied_sites, application.why_nothing()) == (applied, None)

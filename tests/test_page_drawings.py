@@ -210,11 +210,11 @@ def test_the_control_of_a_refused_value_is_shown(page, name, value, said):
 
 
 NOTHING = [
-    ({"passes": "hires"}, 256, "it is applied in the hires pass only, and there is none"),
+    ({"passes": "hires"}, 256, "it is set to apply in the hires pass only, and"),
     ({"min_size": 512}, 256, "the shorter side of the image is below"),
-    ({"in_slothful": 1, "out_slothful": 1}, 256, "the strength is never above 1"),
+    ({"in_slothful": 1, "out_slothful": 1}, 256, "the strength never exceeds 1"),
     ({"method": "Plain Tiles"}, 256, "the tiles are at least as large as the image"),
-    ({"method": "Token Merging", "merge_attention": False}, 256, "all parts of token merging are"),
+    ({"method": "Token Merging", "merge_attention": False}, 256, "merging is off for"),
 ]
 
 

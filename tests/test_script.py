@@ -177,7 +177,7 @@ def test_where_nothing_was_applied_the_page_says_why_and_the_infotext_nothing(sd
     assert torch.equal(sample_batch(request, NOTHING), run(sd1_unet))
     assert request.extra_generation_params == {}
     (said,) = request.comments
-    assert said.startswith("Slothful Attention: nothing was applied: the strength is never above 1")
+    assert said.startswith("Slothful Attention: nothing was applied: the strength never exceeds 1")
     assert said in caplog.text
 
 

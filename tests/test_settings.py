@@ -91,8 +91,8 @@ def test_an_unknown_name_is_refused_with_the_nearest_one():
     [
         ({"IN01": 2.5}, r"block_weights\[IN01\] must be between 0 and 2, got 2.5"),
         ({"IN01": "x"}, r"block_weights\[IN01\] must be between 0 and 2, got 'x'"),
-        ({"MID": 1}, "block_weights has no site 'MID'"),
-        ("IN01:1", "block_weights has no site 'IN01:1'"),
+        ({"MID": 1}, "block_weights has no block 'MID'"),
+        ("IN01:1", "block_weights has no block 'IN01:1'"),
     ],
 )
 def test_bad_block_weights_are_refused_by_site(weights, message):

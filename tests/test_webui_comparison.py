@@ -71,9 +71,9 @@ def test_a_script_gets_the_images_that_it_asks_for(webui, off, name):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"in_slothful": 1, "out_slothful": 1}, "the strength is never above 1"),
+        ({"in_slothful": 1, "out_slothful": 1}, "the strength never exceeds 1"),
         ({"passes": "hires"}, "in the hires pass only, and there is none"),
-        ({"min_size": 512}, "below the smallest side"),
+        ({"min_size": 512}, "below the minimum"),
     ],
 )
 def test_where_nothing_is_applied_the_infotext_says_nothing_and_the_log_why(

@@ -108,7 +108,7 @@ def test_a_plot_over_presets_and_blocks(webui, off):
     ("label", "values", "message"),
     [
         ("[Slothful] Peak time", "0.2, 7", "peak_time must be between 0 and 1, got"),
-        ("[Slothful] Block weights", "IN99=1", "block_weights has no site 'IN99'"),
+        ("[Slothful] Block weights", "IN99=1", "block_weights has no block 'IN99'"),
         ("[Slothful] Preset", ["nothing"], "there is no preset 'nothing'"),
         ("[Slothful] Method", ["ToMe"], "method must be one of"),
         ("[Slothful] Enabled", ["true", "maybe"], "enabled must be true or false, got 'maybe'"),

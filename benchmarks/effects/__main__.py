@@ -1,6 +1,6 @@
 """What every parameter does to images of the small model.
 
-python -m benchmarks.effects                     the whole study; run it again to go on
+python -m benchmarks.effects                     the whole study; run it again to continue
 python -m benchmarks.effects --only claims       a part of it: sweeps, claims, contest, presets
 python -m benchmarks.effects --report            only the tables and plots, from the images so far
 python -m benchmarks.effects --quick --json      a few figures within a minute
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}; finished images and rows are kept", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"stopped; what is finished is kept in {args.out}, the same command goes on",
+        print(f"stopped; what is finished is kept in {args.out}, the same command continues",
               file=sys.stderr)  # fmt: skip
         return 130
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
-    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint, its .yaml beside it")
+    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
     add("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART",
         help=", ".join(PARTS))  # fmt: skip
     add("--parameters", nargs="+", metavar="NAME", help="sweep these only")
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
 
 

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", choices=list(DTYPES), default="fp16" if cuda else "fp32")
     add("--backend", choices=list(BACKENDS), default="sdpa", help="how attention is computed")
     add("--rounds", type=int, default=5)
-    add("--only", nargs="+", metavar="TEXT", help="only variants whose names begin so")
+    add("--only", nargs="+", metavar="TEXT", help="only variants whose names begin with TEXT")
     add("--settings", default="{}", metavar="JSON", help="changes to the default settings")
     add("--out", type=Path, default=Path("outputs/speed"))
     add("--quick", action="store_true", help="a narrow U-Net at 768x768")

@@ -1,10 +1,10 @@
-"""Where a method pays: fits `slothful.planning.arithmetic` to times of single blocks.
+"""Where a method saves time: fits `slothful.planning.arithmetic` to times of single blocks.
 
 python -m benchmarks.speed.calibrate
 
 Times one transformer block at many sizes with each method and without, and fits
 time saved = saved operations / throughput + per score * saved scores of all heads
-             - fixed - matching, where like tokens are looked for - per value * moved values
+             - fixed - matching, where similar tokens are looked for - per value * moved values
 by least squares of relative errors; prints the constants in operations.
 """
 

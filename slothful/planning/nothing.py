@@ -18,24 +18,24 @@ from .planner import (
 )
 from .site import Grid, Site, grid_of
 
-NO_SITES = "the model has no self-attention to which it can be applied"
+NO_SITES = "this model has no self-attention that can be changed"
 NEVER_CALLED = "the U-Net is never called"
-NO_HIRES = "it is applied in the hires pass only, and there is none"
-NO_BASE = "it is applied in the base pass only, and there is none"
-SMALL = "the shorter side of the image is below the smallest side"
-NARROW = "the image is narrower than the smallest width"
-LOW = "the image is lower than the smallest height"
-WEIGHTS = "the weights of all blocks are 0"
-MIDDLE = "only the middle block has a weight above 0, and it is kept"
-DEEP = "the blocks with a weight above 0 are deeper than the method is set to reach"
-PARTS_OFF = "all parts of token merging are off"
+NO_HIRES = "it is set to apply in the hires pass only, and there is no hires pass"
+NO_BASE = "it is set to apply in the base pass only, and there is no base pass"
+SMALL = "the shorter side of the image is below the minimum"
+NARROW = "the width of the image is below the minimum"
+LOW = "the height of the image is below the minimum"
+WEIGHTS = "all block weights are 0"
+MIDDLE = "only the middle block has a weight above 0, and it is set to be skipped"
+DEEP = "all blocks with a weight above 0 are deeper than the method is set to reach"
+PARTS_OFF = "merging is off for self-attention, cross-attention and MLP"
 RATIO = "the merge ratio is too small to merge any token"
-STRENGTH = "the strength is never above 1 at these steps and blocks"
-CELLS = "the strength is too close to 1 for tokens to share a key at this size"
+STRENGTH = "the strength never exceeds 1 in these steps and blocks"
+CELLS = "the strength is too close to 1: at this size, no tokens share a key"
 TILES = "the tiles are at least as large as the image"
-BOTH = "the tiles are at least as large as the image, and the strength is never above 1"
-PAYS = "nothing would be faster at this size, and it is applied only where it is faster"
-NOT_RUN = "something else computed the self-attention of all blocks"
+BOTH = "the tiles are at least as large as the image, and the strength never exceeds 1"
+PAYS = "nothing would be faster at this size, and it is set to apply only where it is faster"
+NOT_RUN = "something else computed the self-attention in all blocks"
 
 REASONS = (
     *(NEVER_CALLED, NO_SITES, NO_HIRES, NO_BASE, SMALL, NARROW, LOW, WEIGHTS, MIDDLE, DEEP),
@@ -43,7 +43,7 @@ REASONS = (
 )
 """In the order in which they are met: of several, the last came nearest to an effect."""
 
-KEPT = "other extensions keep all blocks to themselves ({reasons})"
+KEPT = "all blocks were skipped ({reasons})"
 
 
 class Placed(Protocol):

@@ -91,7 +91,7 @@ def pooled(
     thinning: float,
     generator: random.Random | None,
 ) -> Reduction:
-    """One key for each cell of `strength` tokens: one kept (for all similar ones) or a pool."""
+    """One key per cell of `strength` tokens: a token kept for all similar ones, or a pool."""
     out = site.side == "out"
     blends = (0.0, 0.0)
     if strength > 1:  # a cell of one token is its own pool
@@ -110,7 +110,7 @@ def subsampled(
     thinning: float,
     generator: random.Random | None,
 ) -> Reduction:
-    """One token of each cell kept (for all similar ones)."""
+    """One token of each cell, kept for all similar ones."""
     return _strided(settings, grid, "2D_AVG", strength, thinning, generator)
 
 
@@ -145,7 +145,7 @@ def downsampled(
     thinning: float,
     generator: random.Random | None,
 ) -> Reduction:
-    """One key for factor x factor tokens: one kept (for all similar ones) or the average."""
+    """One key per factor x factor tokens: a token kept for all similar ones, or the average."""
     return plan_downsampling(
         *grid,
         factor=math.sqrt(strength),
@@ -169,12 +169,12 @@ def plain_tiles_reach(settings: Settings, site: Site) -> bool:
 
 
 def steady_tiles(settings: Settings, moment: Moment, site: Site, grid: Grid) -> Tiling | None:
-    """Tiles of at most `tile_size` tokens."""
+    """Tiles of at most `tile_size` tokens per side."""
     return plan_tiling(*grid, settings.tile_size, _tile_shift(settings, moment, site))
 
 
 def scheduled_tiles(settings: Settings, moment: Moment, site: Site, grid: Grid) -> Tiling | None:
-    """Tiles whose largest size goes from `base_tile_size` to `peak_tile_size` on the schedule."""
+    """Tiles whose size limit goes from `base_tile_size` to `peak_tile_size` on the schedule."""
     at_peak = effect_at(settings, moment)
     size = round(lerp(settings.base_tile_size, settings.peak_tile_size, at_peak))
     return plan_tiling(*grid, size, _tile_shift(settings, moment, site))
@@ -207,12 +207,12 @@ def _tile_shift(settings: Settings, moment: Moment, site: Site) -> tuple[float, 
 
 
 def steady_ratio(settings: Settings, moment: Moment) -> float:
-    """`global_ratio` for each of the tile's own."""
+    """`global_ratio` keys for each of the tile's own."""
     return settings.global_ratio
 
 
 def scheduled_ratio(settings: Settings, moment: Moment) -> float:
-    """From `base_global_ratio` to `peak_global_ratio` on the schedule."""
+    """From `base_global_ratio` to `peak_global_ratio` keys for each of the tile's own."""
     at_peak = effect_at(settings, moment)
     return lerp(settings.base_global_ratio, settings.peak_global_ratio, at_peak)
 
@@ -226,7 +226,7 @@ def merging_reaches(settings: Settings, site: Site) -> bool:
 
 
 def merged(settings: Settings, moment: Moment, site: Site, grid: Grid) -> Merge | None:
-    """The most similar tokens become one, before a block's parts or for its keys alone."""
+    """The most similar tokens are merged into one, for parts of a block or only for keys."""
     own = {"hires": settings.merge_ratio_hires, "img2img": settings.merge_ratio_img2img}
     ratio = own.get(moment.pass_name, 0.0) or settings.merge_ratio
     ratio *= depth_ratio(site.depth, settings.merge_depth_decay) * effect(settings, moment, site)

@@ -15,7 +15,8 @@ def _factor(default: float, label: str, which: str) -> Any:
     return param(
         default,
         label,
-        f"Keys and values {which} are so many times fewer along each side at the peak.",
+        f"Keys and values {which} are reduced by this factor along each side at the peak; 1 keeps "
+        "all of them.",
         range=(1, 10),
         step=0.1,
         **_SAMPLES,
@@ -29,7 +30,7 @@ class DownsamplingParameters:
     downsample_mode: str = param(
         "nearest",
         "Downsampling",
-        "Nearest keeps one token of each cell, area takes the average.",
+        "nearest: keeps one token of each cell. area: takes the average of the cell.",
         choices=DOWNSAMPLERS,
         needs=(
             "downsample_depth_1>1",
@@ -39,6 +40,6 @@ class DownsamplingParameters:
         ),
         **_SAMPLES,
     )
-    downsample_depth_1: float = _factor(2.0, "Factor at depth 1", "of the finest self-attention")
-    downsample_depth_2: float = _factor(1.0, "Factor at depth 2", "of the next level")
-    downsample_depth_3: float = _factor(1.0, "Factor at depth 3", "of all deeper levels")
+    downsample_depth_1: float = _factor(2.0, "Factor at depth 1", "at the finest level")
+    downsample_depth_2: float = _factor(1.0, "Factor at depth 2", "at the next level")
+    downsample_depth_3: float = _factor(1.0, "Factor at depth 3", "at all deeper levels")

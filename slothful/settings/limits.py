@@ -19,41 +19,40 @@ class LimitParameters:
     passes: str = param(
         "both",
         "Passes",
-        "Act in the base pass (txt2img, img2img), in the hires pass, or in both.",
+        "Apply in the base pass (txt2img, img2img), in the hires pass, or in both.",
         group="limits",
         choices=PASSES,
     )
     min_size: int = param(
         0,
-        "Smallest side",
-        "Leave pictures alone whose shorter side has fewer pixels than this; 0 acts on all.",
+        "Minimum shorter side",
+        "Skip images whose shorter side is below this many pixels; 0 never skips.",
         group="limits",
         range=(0, 2048),
         step=64,
     )
     min_width: int = param(
         0,
-        "Smallest width",
-        "Leave pictures alone that are narrower than so many pixels; 0 acts on all.",
+        "Minimum width",
+        "Skip images whose width is below this many pixels; 0 never skips.",
         **_PIXELS,
     )
     min_height: int = param(
         0,
-        "Smallest height",
-        "Leave pictures alone that are lower than so many pixels; 0 acts on all.",
+        "Minimum height",
+        "Skip images whose height is below this many pixels; 0 never skips.",
         **_PIXELS,
     )
     only_where_it_pays: bool = param(
         False,
-        "Only where it pays",
-        "Leave blocks alone where the method would cost more time than it saves, as on small "
-        "pictures.",
+        "Only where it is faster",
+        "Skip blocks where the method would take more time than it saves, as on small images.",
         group="limits",
     )
     block_weights: Mapping[str, float] = param(
         {},
         "Block weights",
-        "Multiplies the strength of single blocks; 0 leaves a block alone in every method.",
+        "Multiplies the strength in individual blocks; 0 skips a block, whatever the method.",
         group="blocks",
         range=(0, 2),
         step=0.05,

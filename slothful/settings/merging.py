@@ -24,7 +24,7 @@ def _stride(axis: str) -> Any:
     return param(
         2,
         f"Merge stride {axis}",
-        f"One token of so many along {axis} is a destination, into which others are merged.",
+        f"Along {axis}, one token out of this many is a destination that others merge into.",
         range=(1, 8),
         step=1,
         **_MERGES_SOME,
@@ -38,19 +38,19 @@ class MergingParameters:
     merge_ratio: float = _ratio(
         0.5,
         "Merge ratio",
-        "Share of the tokens that is merged away at the peak; at most 1 - 1 / (stride x * "
-        "stride y).",
+        "Share of the tokens that are merged into others at the peak; at most "
+        "1 - 1 / (stride x * stride y).",
     )
     merge_ratio_img2img: float = _ratio(
-        0.0, "Merge ratio, img2img", "The same for img2img; 0 is the merge ratio."
+        0.0, "Merge ratio, img2img", "Merge ratio for img2img; 0 uses the main merge ratio."
     )
     merge_ratio_hires: float = _ratio(
-        0.0, "Merge ratio, hires", "The same for the hires pass; 0 is the merge ratio."
+        0.0, "Merge ratio, hires", "Merge ratio for the hires pass; 0 uses the main merge ratio."
     )
     merge_depth_decay: float = param(
         0.0,
         "Merge depth decay",
-        "How much smaller the ratio is in deeper blocks; 0 is the same everywhere.",
+        "How much lower the ratio is in deeper blocks; 0 uses the same ratio everywhere.",
         range=(0, 4),
         step=0.1,
         needs=("merge_max_downsample>1",),
@@ -59,7 +59,7 @@ class MergingParameters:
     merge_max_downsample: int = param(
         1,
         "Maximum downsampling",
-        "1 merges only in the finest self-attention, 2 also in the next level, up to 8 for all.",
+        "1 merges at the finest level only, 2 also at the next level, up to 8 for all levels.",
         range=(1, 8),
         step=1,
         **_MERGES_SOME,
@@ -69,25 +69,30 @@ class MergingParameters:
     merge_random: bool = param(
         True,
         "Random destinations",
-        "Destinations change from step to step; off, they are the first tokens of each cell.",
+        "Choose new destinations at each step; when off, the first token of each cell is used.",
         **_MERGES_SOME,
     )
     merge_attention: bool = param(
-        True, "Merge self-attention", "Merge before the self-attention.", **_PART
+        True, "Merge self-attention", "Merge tokens before the self-attention.", **_PART
     )
     merge_cross: bool = param(
-        False, "Merge cross-attention", "Merge before the attention to the prompt.", **_PART
+        False,
+        "Merge cross-attention",
+        "Merge tokens before the cross-attention to the prompt.",
+        **_PART,
     )
-    merge_mlp: bool = param(False, "Merge MLP", "Merge before the feed-forward layers.", **_PART)
+    merge_mlp: bool = param(
+        False, "Merge MLP", "Merge tokens before the feed-forward layers.", **_PART
+    )
     merge_keys_only: bool = param(
         True,
         "Merge keys and values only",
-        "In self-attention every query is kept, so that no detail is copied between tokens.",
+        "Self-attention keeps every query, so no detail is copied from one token to another.",
         **_MERGES_KEYS,
     )
     merge_proportional: bool = param(
         True,
         "Proportional attention",
-        "A merged token weighs in self-attention as much as the tokens in it.",
+        "In self-attention, a merged token carries the combined weight of the tokens in it.",
         **_MERGES_KEYS,
     )

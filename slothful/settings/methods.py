@@ -21,7 +21,7 @@ SUBSAMPLING = (SLOTHFUL, NEAR_SIGHTED_TILE, NEAR_SIGHTED)
 """The methods that keep tokens by the strides of a strength."""
 
 TILING = (NEAR_SIGHTED_TILE, NEAR_SIGHTED)
-"""The methods whose tiles also see the whole picture."""
+"""The methods whose tiles also see the whole image."""
 
 SCHEDULED = tuple(name for name in METHODS if name != NEAR_SIGHTED_TILE)
 """The methods that follow a schedule over time."""

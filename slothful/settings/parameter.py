@@ -81,7 +81,7 @@ class Parameter:
             return "one of " + ", ".join(self.choices)
         text = f"between {self.minimum:g} and {self.maximum:g}"
         if self.kind == "weights":
-            return f"site names with numbers {text}, for instance IN01=0.5 OUT03=0"
+            return f"block names with numbers {text}, for instance IN01=0.5 OUT03=0"
         return text
 
     def parse(self, value: Any) -> Any:
@@ -190,8 +190,8 @@ def _parse_weights(parameter: Parameter, value: Any) -> dict[str, float] | None:
         weight = _parse_number(parameter, number)
         if str(site).upper() not in SITE_NAMES:
             raise SettingsError(
-                f"{parameter.name} has no site {echo(site)}; "
-                "sites: IN00 to IN11, M00, OUT00 to OUT11"
+                f"{parameter.name} has no block {echo(site)}; "
+                "blocks: IN00 to IN11, M00, OUT00 to OUT11"
             )
         if weight is None:
             limits = f"between {parameter.minimum:g} and {parameter.maximum:g}"

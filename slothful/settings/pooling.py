@@ -21,9 +21,9 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
         "mode": param(
             "2D_AVG",
             f"{blocks}: mode",
-            "How a cell of tokens is pooled: average, maximum, its strongest token (NORM) or the "
-            "average of those like it (SIM), over a rectangle (2D) or over consecutive tokens in "
-            "row order (1D).",
+            "How the tokens of a cell are pooled: their average (AVG), their maximum (MAX), the "
+            "strongest token (NORM), or an average in which outliers count less (SIM). Cells are "
+            "rectangles (2D) or consecutive tokens in row order (1D).",
             choices=MODES,
             needs=(f"{side}_k_blend", f"{side}_v_blend"),
             idle="Only 1D or 2D matters while {reason}.",
@@ -32,7 +32,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
         "depth_decay": param(
             2.0,
             f"{blocks}: depth decay",
-            "How much weaker the effect is in deeper blocks; 0 acts on all levels alike, "
+            "How much weaker the effect is in deeper blocks; 0 applies it equally at all levels, "
             "large values keep the composition.",
             range=(0, 4),
             step=0.1,
@@ -41,7 +41,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
         "slothful": param(
             slothful,
             f"{blocks}: strength",
-            "How many tokens share one key and value at the peak; 1 or less does nothing.",
+            "How many tokens share one key and value at the peak; 1 or less has no effect.",
             range=(0, 50),
             step=0.5,
             **options,
@@ -49,7 +49,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
         "k_blend": param(
             0.0,
             f"{blocks}: key blend",
-            "0 keeps one token of each cell as the key (see kept token), 1 pools the whole cell.",
+            "0 keeps one token of each cell as the key (see Kept token), 1 pools the whole cell.",
             range=(0, 1),
             step=0.05,
             **strong,
@@ -57,7 +57,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
         "v_blend": param(
             0.0,
             f"{blocks}: value blend",
-            "0 keeps one token of each cell as the value (see kept token), 1 pools the whole cell.",
+            "0 keeps one token of each cell as the value (see Kept token), 1 pools the whole cell.",
             range=(0, 1),
             step=0.05,
             **strong,

@@ -28,15 +28,16 @@ class ScheduleParameters:
     method: str = param(
         SLOTHFUL,
         "Method",
-        "Slothful Attention reduces keys and values, Near-sighted Tile splits the queries into "
-        "tiles, Near-sighted Attention does both; the others are HyperTile, ToMe and ToDo.",
+        "Slothful Attention uses fewer keys and values, Near-sighted Tile splits the image into "
+        "tiles, Near-sighted Attention does both. Plain Tiles, Token Merging and Token "
+        "Downsampling are HyperTile, ToMe and ToDo.",
         group="main",
         choices=METHODS,
     )
     peak_time: float = param(
         0.4,
         "Peak time",
-        "When the effect is strongest: 0 is pure noise (start), 1 is the clean picture (end).",
+        "When the effect is strongest: 0 is pure noise (start), 1 is the finished image (end).",
         range=(0, 1),
         step=0.05,
         needs=_DECAYS,
@@ -45,7 +46,7 @@ class ScheduleParameters:
     time_decay: float = param(
         2.0,
         "Time decay",
-        "How fast the effect fades away from the peak; 0 keeps it constant.",
+        "How quickly the effect fades before and after the peak; 0 keeps it constant.",
         range=(0, 4),
         step=0.1,
         **_TIMED,
@@ -53,23 +54,23 @@ class ScheduleParameters:
     time_axis: str = param(
         "noise level",
         "Time axis",
-        "Noise level measures the noise in the latent; pass progress runs from 0 to 1 over each "
-        "pass, so that img2img and hires passes get the whole schedule.",
+        "noise level: time follows the noise that is left in the latent. pass progress: time runs "
+        "from 0 to 1 in each pass, so that img2img and hires passes get the whole schedule.",
         choices=TIME_AXES,
         needs=_DECAYS,
         **_TIMED,
     )
     keep_middle: bool = param(
         True,
-        "Keep the middle block",
-        "Leave the middle block alone; it decides the composition.",
+        "Skip the middle block",
+        "Skip the middle block, which decides the composition.",
         group="schedule",
     )
     rounding: str = param(
         "stride",
         "Rounding",
-        "Stride rounds the cells to whole tokens, as the original does; smooth lets the number "
-        "of cells follow the strength closely.",
+        "stride: rounds the cells to whole tokens, as the original does. smooth: the number of "
+        "cells follows the strength closely.",
         group="schedule",
         choices=ROUNDINGS,
         needs=(
@@ -84,9 +85,9 @@ class ScheduleParameters:
     kept_token: str = param(
         "merged",
         "Kept token",
-        "Which token of a cell is kept where nothing is pooled: always the first, one that moves "
-        "from step to step (jittered), or such a one that stands for all tokens that are most "
-        "like it and weighs as much as they do (merged: nearest to the picture without it).",
+        "Which token of a cell is kept when nothing is pooled. first: always the same one. "
+        "jittered: a different one at each step. merged: like jittered, but it represents all "
+        "similar tokens and carries their combined weight; stays closest to the original image.",
         group="schedule",
         choices=KEPT,
         needs=(

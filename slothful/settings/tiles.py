@@ -23,20 +23,20 @@ class TileParameters:
     tiling_max_depth: int = param(
         2,
         "Tile down to depth",
-        "1 tiles only the finest self-attention, 2 also the next level, 3 the one after.",
+        "1 tiles the finest level only, 2 also the next level, 3 also the one after that.",
         group="tiling",
         methods=TILING,
         range=(1, 3),
         step=1,
     )
     tile_size: int = param(
-        16, "Tile size", "Largest side of a tile, in tokens.", **_TILE, **_STEADY
+        16, "Tile size", "Maximum side length of a tile, in tokens.", **_TILE, **_STEADY
     )
     global_ratio: float = param(
         0.8,
         "Global ratio",
-        "Keys from the rest of the picture, as dense as if the whole picture gave so many for each "
-        "key of the tile; more keeps the picture consistent.",
+        "How much each tile sees of the rest of the image: the number of keys taken from the whole "
+        "image, relative to the tile's own keys. Higher values keep the image coherent.",
         **_RATIO,
         **_STEADY,
     )
@@ -65,7 +65,7 @@ class TileParameters:
     tile_shift: str = param(
         "none",
         "Tile shift",
-        "Move the tiles from step to step, so that seams do not sit still; costs some speed.",
+        "Move the tiles from step to step, so that seams do not stay in place; slightly slower.",
         group="tiling",
         methods=(*TILING, PLAIN_TILES),
         choices=SHIFTS,
@@ -73,7 +73,7 @@ class TileParameters:
     tile_halo: int = param(
         0,
         "Tile halo",
-        "A tile's own keys reach so many tokens past its edge, which softens seams.",
+        "How many tokens a tile's own keys extend beyond its edges, which softens seams.",
         group="tiling",
         methods=(*TILING, PLAIN_TILES),
         range=(0, 16),
@@ -81,8 +81,9 @@ class TileParameters:
     )
     plain_tile_size: int = param(
         512,
-        "Smallest tile in pixels",
-        "A tile is at least as large at the peak, and divides the picture evenly where it can.",
+        "Minimum tile size in pixels",
+        "Minimum tile size at the peak, in pixels. A size that divides the image evenly is used "
+        "where possible.",
         range=(32, 1024),
         step=16,
         **_PLAIN,
@@ -90,14 +91,14 @@ class TileParameters:
     plain_scale_depth: bool = param(
         True,
         "Scale tiles with depth",
-        "Deeper blocks get tiles of as many more tokens as they are coarser.",
+        "Enlarge the tiles (in tokens) in deeper blocks, in proportion to how coarse they are.",
         needs=("plain_max_depth>1",),
         **_PLAIN,
     )
     plain_max_depth: int = param(
         4,
         "Plain tiles down to depth",
-        "1 tiles only the finest self-attention, 2 also the next level, up to 4 for all.",
+        "1 tiles the finest level only, 2 also the next level, up to 4 for all levels.",
         range=(1, 4),
         step=1,
         **_PLAIN,
@@ -105,7 +106,8 @@ class TileParameters:
     plain_swap: int = param(
         3,
         "Tile sizes to swap",
-        "Changes at random, from step to step, between so many tile sizes; 1 keeps the smallest.",
+        "Number of tile sizes to alternate between at random, one per step; 1 always uses the "
+        "smallest.",
         range=(1, 64),
         step=1,
         **_PLAIN,

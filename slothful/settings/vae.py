@@ -14,14 +14,14 @@ class VaeParameters:
     vae_tiles: bool = param(
         False,
         "Tile the VAE",
-        "Also tile the self-attention that turns pictures into latents and back; seldom seen in "
-        "the picture, saves memory on large ones.",
+        "Also tile the self-attention of the VAE, which turns images into latents and back. "
+        "Saves memory on large images and rarely shows.",
         group="vae",
     )
     vae_tile_size: int = param(
         128,
-        "Smallest VAE tile in pixels",
-        "A tile of the VAE's self-attention is at least as large.",
+        "Minimum VAE tile size in pixels",
+        "Minimum tile size in the VAE's self-attention, in pixels.",
         group="vae",
         needs=("vae_tiles",),
         range=(64, 1024),

@@ -1,4 +1,4 @@
-"""Why a block has to be left alone in a call, although something is planned for it."""
+"""Why a block has to be skipped in a call, although something is planned for it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..planning.site import Grid
 from .calls import LDM, Args, Kwargs
 from .foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED, Watch
 
-KEYS = "another extension gave it keys of its own"
-VALUES = "another extension gave it values of its own"
-MASK = "it was called with a mask"
-MASK_OR_VALUES = "it was called with a mask or values of its own"
-FRAMES = "it was called with tokens of other frames"
-TENSOR = "it was called with a tensor besides its tokens"
+KEYS = "another extension supplies its keys"
+VALUES = "another extension supplies its values"
+MASK = "it was called with an attention mask"
+MASK_OR_VALUES = "it was called with a mask or with separate values"
+FRAMES = "it was called with tokens from other frames"
+TENSOR = "it was called with another tensor in addition to its tokens"
 MERGED = "its tokens are already merged, e.g. by the webui's token merging"
 
 YieldsTo = Callable[[nn.Module, Grid], "str | None"]
@@ -48,7 +48,7 @@ class Obstacles:
     def reason(
         self, plan: SitePlan, tokens: torch.Tensor, args: Args, kwargs: Kwargs
     ) -> str | None:
-        """Why attn1, called with `args` and `kwargs`, must be left alone; None if nothing speaks
+        """Why attn1, called with `args` and `kwargs`, must be skipped; None if nothing speaks
         against the plan. `tokens`: (batch, tokens, channels), what it got as x.
         """
         reason = _in_arguments(tokens, args, kwargs)

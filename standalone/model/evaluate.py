@@ -1,10 +1,10 @@
-"""Measures the small model: samples captions, looks at the pictures, compares.
+"""Measures the small model: samples captions, looks at the images, compares.
 
 python -m standalone.model.evaluate
 python -m standalone.model.evaluate --kind related --captions 50 --size 512 --sheet sheet.png
 python -m standalone.model.evaluate --truth --captions 300
 
-The last measures the judge: it looks at drawn pictures in place of samples. Kinds of scenes without
+The last measures the judge: it looks at drawn images in place of samples. Kinds of scenes without
 a judge are only sampled, for the sheet.
 """
 
@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--cfg-scale", type=float, default=4.0)
     parser.add_argument("--first-seed", type=int, default=HELD_OUT_SEED)
-    parser.add_argument("--sheet", type=Path, help="write all pictures into this PNG")
-    parser.add_argument("--truth", action="store_true", help="judge drawn pictures")
+    parser.add_argument("--sheet", type=Path, help="write all images into this PNG")
+    parser.add_argument("--truth", action="store_true", help="judge drawn images")
     args = parser.parse_args(argv)
     if args.captions < 1:
         parser.error(f"--captions must be 1 or more, got {args.captions}")

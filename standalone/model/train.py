@@ -1,4 +1,4 @@
-"""Trains the small model, stage by stage, on pictures that it draws itself.
+"""Trains the small model, stage by stage, on images that it draws itself.
 
     python -m standalone.model.train text --steps 500 --batch 64
     python -m standalone.model.train autoencoder --steps 800
@@ -7,7 +7,7 @@
     python -m standalone.model.train unet --size 256 256 256 512 --batch 8 8 8 2 --steps 1600
 
 Every command is seeded, keeps its state in the working folder, can be stopped at any time and
-resumes when it is run again. Text comes before the U-Net, which begins on small pictures, where a
+resumes when it is run again. Text comes before the U-Net, which begins on small images, where a
 step is cheap, and ends at the sizes of use, taken in turn. A GPU is used when there is one. With
 --begin-from a stage without a state begins from a checkpoint instead of from random weights.
 """
@@ -41,13 +41,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, required=True, help="steps of this stage in all")
     parser.add_argument("--batch", type=int, nargs="+", default=[32], help="one, or one a size")
     parser.add_argument(
-        "--size", type=int, nargs="+", default=[128], help="sides of the pictures, in pixels"
+        "--size", type=int, nargs="+", default=[128], help="sides of the images, in pixels"
     )
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument(
         "--hold", type=float, default=loop.HOLD, help="part of the U-Net's steps at the peak rate"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the U-Net's pictures and noise")
+    parser.add_argument("--seed", type=int, default=0, help="of the U-Net's images and noise")
     parser.add_argument("--begin-from", type=Path, help="a checkpoint whose weights to train on")
     replace_unknown_letters()
     args = parser.parse_args(argv)
