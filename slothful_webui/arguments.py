@@ -40,7 +40,7 @@ def read_arguments(
 
 
 def wants_comparison(arguments: Sequence[Any] | None) -> bool:
-    """Whether each picture shall be made twice, without the effect and with it.
+    """Whether each image shall be made twice, without the effect and with it.
 
     Over the API "compare" in the mapping of names; on the page the value after those of the
     controls. Raises `SettingsError` where it is neither true nor false.

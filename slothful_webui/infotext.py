@@ -1,4 +1,4 @@
-"""Settings in the infotext of a picture: one key, only what differs from the defaults."""
+"""Settings in the infotext of an image: one key, only what differs from the defaults."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ from typing import Any
 
 from slothful import Settings, SettingsError, echo
 from slothful_webui.controls import CONTROLS, Control
+from slothful_webui.upgrades import UPGRADES, Upgrade
 
 KEY = "Slothful Attention"
 """The infotext key; letters and spaces only, which every version of the webui can parse."""
-
-UPGRADES: Sequence[Callable[[dict[str, str]], dict[str, str]]] = ()
-"""Steps for the pictures of older versions: the n-th turns the values of version n, as texts by
-name, into those of version n + 1. Add one whenever a name or a meaning changes.
-"""
 
 LEFT_OUT = "Left out of the pasted parameters:"
 
@@ -31,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_infotext(settings: Settings) -> str:
-    """For instance "v1; method=Near-sighted Tile; tile_size=24".
+    """For instance "v2; method=Near-sighted Tile; tile_size=24".
 
     Neither commas nor colons nor line ends occur, so no version of the webui needs to quote it.
     """
@@ -42,12 +38,13 @@ def write_infotext(settings: Settings) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Pasted:
-    """What an infotext says: the settings, None where nothing of it is ours, and what was left out,
-    each with the reason.
+    """What an infotext says: the settings, None where nothing of it is ours, what was left out,
+    each with the reason, and the notes of upgrades.
     """
 
     settings: Settings | None
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_infotext(text: str) -> Pasted:
@@ -62,7 +59,7 @@ def read_infotext(text: str) -> Pasted:
 
 
 @functools.lru_cache(maxsize=4)
-def _read_infotext(text: str, upgrades: tuple[Callable, ...]) -> Pasted:
+def _read_infotext(text: str, upgrades: tuple[Upgrade, ...]) -> Pasted:
     parts = [part.strip() for part in text.split(";") if part.strip()]
     version = _VERSION.fullmatch(parts[0]) if parts else None
     left_out = [f"{len(parts) - _MOST_PARTS} more"] if len(parts) > _MOST_PARTS else []
@@ -73,16 +70,20 @@ def _read_infotext(text: str, upgrades: tuple[Callable, ...]) -> Pasted:
             texts[name.strip()] = value.strip()
         else:
             left_out.append(f"{echo(part)} is not of the form name=value")
-    for upgrade in upgrades[int(version[1]) - 1 :] if version else ():
+    passed = upgrades[int(version[1]) - 1 :] if version else ()
+    for upgrade in passed:
         try:
-            texts = upgrade(texts)
+            texts = upgrade.texts(texts)
         except Exception as error:  # of a text that no version wrote
             left_out.append(f"version {version[1]} could not be read: {echo(error)}")
     values: dict[str, Any] = {}
     for name, value in texts.items():
         values |= _allowed(name, value, left_out)
-    settings = _together(values, left_out) if version or values else None
-    return Pasted(settings, tuple(left_out))
+    if not version and not values:
+        return Pasted(None, tuple(left_out))
+    settings = _together(values, left_out)
+    notes = [upgrade.note for upgrade in passed if upgrade.concerns(settings)]
+    return Pasted(settings, tuple(left_out), tuple(notes))
 
 
 def _allowed(name: str, text: str, left_out: list[str]) -> dict[str, Any]:
@@ -148,7 +149,7 @@ class PasteTarget(str):
 
     Called with the parsed infotext, it gives the component's value, None to leave it as it is. As
     a text it is the key, by which the webui lists it among the fields that a user can choose to
-    disregard, and carries the component along when a picture is sent to another tab.
+    disregard, and carries the component along when an image is sent to another tab.
     """
 
     def __new__(cls, read: Callable[[Mapping[str, str]], Any]) -> PasteTarget:
@@ -163,10 +164,10 @@ class PasteTarget(str):
 def paste_targets(disregarded: Callable[[], Sequence[str]]) -> list[PasteTarget]:
     """For the box that switches the extension on and then for each of `CONTROLS`.
 
-    A picture that was made without the extension switches it off and leaves the rest, and so does
+    An image that was made without the extension switches it off and leaves the rest, and so does
     a text of which nothing is ours. All is left where the key is among those that the user wants
     `disregarded`, a setting of the webui. What is left out of a paste is named in one line of the
-    log.
+    log, and each note of an upgrade is another.
     """
 
     def enabled(parameters: Mapping[str, str]) -> bool | None:
@@ -176,6 +177,8 @@ def paste_targets(disregarded: Callable[[], Sequence[str]]) -> list[PasteTarget]
         pasted = _pasted(parameters)
         if pasted.left_out:
             logger.warning("%s: %s %s", KEY, LEFT_OUT, "; ".join(_some(pasted.left_out)))
+        for note in pasted.notes:
+            logger.warning("%s: %s", KEY, note)
         return pasted.settings is not None
 
     def reader(control: Control) -> Callable[[Mapping[str, str]], Any]:
@@ -189,11 +192,15 @@ def paste_targets(disregarded: Callable[[], Sequence[str]]) -> list[PasteTarget]
 
 
 def paste_note(parameters: Mapping[str, str]) -> str:
-    """What was left out of a paste, as HTML for the page; empty if nothing was."""
-    left_out = _pasted(parameters).left_out
-    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in _some(left_out))
-    notes = f'<div class="slothful-notes slothful-left-out"><p>{LEFT_OUT}</p><ul>{items}</ul></div>'
-    return f'<div class="slothful">{notes}</div>' if items else ""
+    """What was left out of a paste and the notes of upgrades, as HTML for the page; empty if there
+    is neither.
+    """
+    pasted = _pasted(parameters)
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in _some(pasted.left_out))
+    said = f"<p>{LEFT_OUT}</p><ul>{items}</ul>" if items else ""
+    said += "".join(f"<p>{html.escape(note)}</p>" for note in pasted.notes)
+    notes = f'<div class="slothful-notes slothful-left-out">{said}</div>'
+    return f'<div class="slothful">{notes}</div>' if said else ""
 
 
 def _pasted(parameters: Mapping[str, str]) -> Pasted:

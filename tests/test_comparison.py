@@ -36,7 +36,7 @@ def test_a_comparison_is_the_two_pictures_that_one_would_make_one_after_the_othe
     assert np.array_equal(both[1], on)
     assert not np.array_equal(off, on)
     assert "Slothful Attention" not in infotexts[0]
-    assert "Slothful Attention: v1; " in infotexts[1]
+    assert "Slothful Attention: v2; " in infotexts[1]
 
 
 def test_pairs_of_several_batches_share_their_seeds(model):

@@ -131,7 +131,7 @@ def test_png_carries_the_infotext_where_the_webui_looks_for_it(tmp_path, capsys)
     infotext = Image.open(path).text["parameters"]
     assert infotext.startswith("a red circle on a blue background\nSteps: 2, Sampler: Euler, ")
     assert "Seed: 7, Size: 128x128" in infotext
-    assert infotext.endswith("Slothful Attention: v1; in_v_blend=0.5")
+    assert infotext.endswith("Slothful Attention: v2; in_v_blend=0.5")
     assert infotext in capsys.readouterr().out
     again = ["--image", str(path), "--size", "128x128", "--steps", "4"]
     assert run_cli(tmp_path, "img2img", *again) == 0

@@ -1,18 +1,22 @@
-"""Settings in the infotext of a picture, and what a paste makes of it."""
+"""Settings in the infotext of an image, and what a paste makes of it."""
 
 import html
 import itertools
 import json
+import random
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slothful import Settings
+from slothful import Moment, Reduce, Settings, plan_site
+from slothful.planning import draws
 from slothful_webui import infotext
 from slothful_webui.arguments import read_arguments
 from slothful_webui.controls import CONTROLS
+from slothful_webui.upgrades import REDRAWN, Upgrade, is_redrawn
+from tests.recording import RECORDED, all_sites, cases, settings_of, variants
 from tests.test_settings import any_settings
 
 
@@ -35,7 +39,7 @@ def test_settings_survive_the_infotext(settings):
     assert read_arguments(pasted) == settings
 
 
-def test_a_foreign_picture_switches_off_and_leaves_the_controls():
+def test_a_foreign_image_switches_off_and_leaves_the_controls():
     enabled, *controls = [target({"Steps": "20"}) for target in infotext.paste_targets(list)]
     assert enabled is False
     assert controls == [None] * len(CONTROLS)
@@ -54,14 +58,14 @@ def test_the_webui_can_list_the_key_and_carry_the_controls_to_another_tab():
         assert target == infotext.KEY
 
 
-def test_pictures_of_older_versions_are_upgraded_step_by_step(monkeypatch):
+def test_images_of_older_versions_are_upgraded_step_by_step(monkeypatch):
     def rename(values):
         return {"peak_time" if name == "peak" else name: text for name, text in values.items()}
 
     def halve(values):
         return {**values, "time_decay": str(float(values["time_decay"]) / 2)}
 
-    monkeypatch.setattr(infotext, "UPGRADES", (rename, halve))
+    monkeypatch.setattr(infotext, "UPGRADES", (Upgrade(rename), Upgrade(halve)))
     expected = Settings(peak_time=0.2, time_decay=1)
     written = infotext.write_infotext(expected)
     assert written.startswith("v3; ")
@@ -77,9 +81,9 @@ def test_pictures_of_older_versions_are_upgraded_step_by_step(monkeypatch):
 
 
 def test_only_changes_are_written():
-    assert infotext.write_infotext(Settings()) == "v1"
+    assert infotext.write_infotext(Settings()) == "v2"
     changed = Settings(method="Near-sighted Tile", tile_size=24, block_weights={"OUT03": 0.5})
-    expected = "v1; method=Near-sighted Tile; tile_size=24; block_weights=OUT03=0.5"
+    expected = "v2; method=Near-sighted Tile; tile_size=24; block_weights=OUT03=0.5"
     assert infotext.write_infotext(changed) == expected
 
 
@@ -194,3 +198,81 @@ def test_a_paste_never_fails(text):
     assert enabled in (True, False)
     assert len(controls) == len(CONTROLS)
     infotext.paste_note({infotext.KEY: text})
+
+
+# -- images of version 1, whose draws had no names
+
+
+def drawn_without_a_name(site, moment, draw):
+    """The generator of version 1, the same for all that is drawn."""
+    return random.Random(f"{site.name} {moment.timestep}")
+
+
+def plans(settings):
+    """Those of many sites, of a large and a small grid, early and late; without what a pool of the
+    whole cell does not use.
+    """
+    found = []
+    for site, side, time in itertools.product(all_sites(), (96, 31), (0.1, 0.4, 0.9)):
+        grid = (side // site.depth, side // site.depth)
+        plan = plan_site(settings, Moment(1000 - 1000 * time, time), site, grid)
+        own = plan.reduction if isinstance(plan, Reduce) else None
+        whole = own is not None and own.k_blend == own.v_blend == 1
+        found.append((str(plan), plan.geometry) if whole else plan)
+    return found
+
+
+def plans_of_version_1(settings):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draws, "generator", drawn_without_a_name)
+        return plans(settings)
+
+
+NEAR = dict(method="Near-sighted Attention", time_decay=0)
+DRAWN_ANEW = [
+    dict(method="Near-sighted Tile", tile_shift="random"),
+    dict(method="Plain Tiles", tile_shift="random", plain_tile_size=64, time_decay=0),
+    dict(method="Plain Tiles", tile_shift="random", plain_tile_size=64, plain_swap=1),
+    NEAR,
+    NEAR | dict(kept_token="jittered"),
+    NEAR | dict(kept_token="first", tile_shift="random"),
+    NEAR | dict(in_slothful=0, in_k_blend=1, in_v_blend=1, out_k_blend=1, out_v_blend=0.5),
+    NEAR | dict(in_slothful=1, out_slothful=0, block_weights={"IN01": 2, "IN04": 2}),
+]
+
+
+@pytest.mark.parametrize("values", DRAWN_ANEW, ids=str)
+def test_a_paste_of_version_1_says_where_the_image_will_differ(values, caplog):
+    settings = Settings.from_mapping(values)
+    assert plans(settings) != plans_of_version_1(settings)
+    written = infotext.write_infotext(settings)
+    old = re.sub(r"^v\d+", "v1", written)
+    assert infotext.read_infotext(old) == infotext.Pasted(settings, (), (REDRAWN,))
+    paste(old)
+    (record,) = caplog.records
+    assert record.getMessage().endswith(REDRAWN)
+    note = infotext.paste_note({infotext.KEY: old})
+    assert REDRAWN in note
+    assert infotext.LEFT_OUT not in note
+    both = infotext.paste_note({infotext.KEY: f"{old}; from_the_future=1"})
+    assert both.count(REDRAWN) == both.count(infotext.LEFT_OUT) == 1
+    without_version = written.partition("; ")[2]
+    for present in (written, without_version):
+        assert infotext.read_infotext(present) == infotext.Pasted(settings)
+
+
+@given(any_settings)
+def test_a_paste_of_version_1_says_nothing_where_the_image_is_the_same(settings):
+    assume(not is_redrawn(settings))
+    assert plans(settings) == plans_of_version_1(settings)
+    old = re.sub(r"^v\d+", "v1", infotext.write_infotext(settings))
+    assert infotext.read_infotext(old) == infotext.Pasted(settings)
+
+
+def test_all_that_was_recorded_anew_is_known_to_differ():
+    redrawn = json.loads(RECORDED.read_text(encoding="utf-8"))["redrawn"]
+    named = variants()
+    of_outputs = {f"{name} / {layout}": name for name, layout in cases()}
+    assert redrawn
+    for entry in redrawn:
+        assert is_redrawn(settings_of(named[of_outputs.get(entry, entry)])), entry

@@ -85,7 +85,7 @@ def test_a_picture_is_sent_from_png_info(page, tmp_path):
     (tmp_path / "made.png").write_bytes(base64.b64decode(encode(picture, PASTED)))
     page.go_to("PNG Info")
     page.page.locator("#pnginfo_image input[type=file]").set_input_files(tmp_path / "made.png")
-    page.wait_until(lambda: "Slothful Attention: v1" in page.reads("#tab_pnginfo"))
+    page.wait_until(lambda: "Slothful Attention: v2" in page.reads("#tab_pnginfo"))
     page.page.locator("#tab_pnginfo #img2img_tab").click()
     page.tab = "img2img"
     page.wait_until(lambda: page.enabled and page.values() == values_of(CHANGED))
@@ -198,7 +198,7 @@ def test_a_comparison_is_two_pictures_with_a_divider(page, panel):
     assert np.array_equal(on, with_effect)
     assert not np.array_equal(off, on)
     info = page.page.locator("#generation_info_txt2img textarea").input_value()
-    made = ["Slothful Attention: v1" in text for text in json.loads(info)["infotexts"]]
+    made = ["Slothful Attention: v2" in text for text in json.loads(info)["infotexts"]]
     assert made[-2:] == [False, True]
     gallery = page.page.locator("#txt2img_gallery .thumbnail-item img")
     # in the preview and in the grid behind it

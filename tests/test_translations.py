@@ -11,7 +11,7 @@ import pytest
 from slothful import Settings, SettingsError
 from slothful.planning.nothing import REASONS
 from slothful.unet.obstacles import NOTES
-from slothful_webui import comparison, hypertile, scope
+from slothful_webui import comparison, hypertile, infotext, scope
 from slothful_webui.language import report
 from slothful_webui.options import LEVELS
 from slothful_webui.page import GROUPS, SITE_ROWS
@@ -127,6 +127,11 @@ def test_every_parameter_is_translated():
 def test_every_heading_and_level_is_translated():
     headings = [*GROUPS.values(), *SITE_ROWS.values(), *LEVELS]
     assert {heading for heading in headings if heading} <= JAPANESE.keys()
+
+
+def test_every_note_on_a_paste_is_translated():
+    assert infotext.LEFT_OUT in JAPANESE
+    assert {upgrade.note for upgrade in infotext.UPGRADES if upgrade.note} <= JAPANESE.keys()
 
 
 def test_every_line_under_an_image_is_translated_with_its_values():

@@ -19,7 +19,7 @@ def test_every_method_with_every_kind_of_sampler(webui, args, sampler):
     said = len(webui.log.read_text())
     pictures, infotext = webui.generate(args, **options)
     assert not np.array_equal(pictures[0], plain)
-    assert "Slothful Attention: v1" in infotext
+    assert "Slothful Attention: v2" in infotext
     assert ": skipped " not in webui.log.read_text()[said:]
     again = webui.generate(args, **options)[0][0]
     assert np.array_equal(pictures[0], again)

@@ -62,7 +62,7 @@ def test_png_info_knows_the_key(webui):
     pictures, infotext = webui.generate(BOTH)
     status, answer = webui.post("/sdapi/v1/png-info", {"image": encode(pictures[0], infotext)})
     assert status == 200
-    assert answer["parameters"]["Slothful Attention"].startswith("v1; method=Near-sighted")
+    assert answer["parameters"]["Slothful Attention"].startswith("v2; method=Near-sighted")
 
 
 def plot(webui, axes, **body):
@@ -160,7 +160,7 @@ def test_a_client_that_others_wrote(webui, off):
     assert np.array_equal(np.asarray(plain.image.convert("RGB")), off)
     ours = client.txt2img(**options, alwayson_scripts={"Slothful Attention": {"args": BOTH}})
     assert np.array_equal(np.asarray(ours.image.convert("RGB")), webui.generate(BOTH)[0][0])
-    assert "Slothful Attention: v1" in ours.info["infotexts"][0]
+    assert "Slothful Attention: v2" in ours.info["infotexts"][0]
     back = client.img2img(images=[plain.image], denoising_strength=0.5, **options,
                           alwayson_scripts={"Slothful Attention": {"args": SLOTHFUL}})  # fmt: skip
     direct = webui.generate(SLOTHFUL, init_images=[encode(off)], denoising_strength=0.5)[0][0]

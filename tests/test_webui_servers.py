@@ -74,7 +74,7 @@ def test_of_two_copies_one_is_used_and_both_are_named(own_server, monkeypatch):
     plot = next(e for e in server.get("/sdapi/v1/script-info") if e["name"] == "x/y/z plot")
     axes = plot["args"][0]["choices"]
     assert len(axes) == len(set(axes))
-    assert "Slothful Attention: v1" in server.generate(BOTH)[1]
+    assert "Slothful Attention: v2" in server.generate(BOTH)[1]
     assert server.hooks() == 0
 
 

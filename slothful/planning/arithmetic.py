@@ -75,7 +75,7 @@ def pays(plan: SitePlan, channels: int, heads: int, layers: int = 1) -> bool:
     """Whether a plan saves time at a site's attentions of so many heads over tokens of so many
     channels.
 
-    Does not look at the batch or the device, so that a picture does not depend on them.
+    Does not look at the batch or the device, so that an image does not depend on them.
     """
     gain = saved_operations(plan, channels, layers)
     gain += PER_SCORE * heads * saved_scores(plan) * layers

@@ -50,7 +50,7 @@ class Reduce:
 
     @functools.cached_property
     def merges(self) -> bool:
-        """Whether keys stand for the tokens that are most like them, and weigh as much."""
+        """Whether keys represent all tokens similar to them, with their combined weight."""
         return any(reduction.merges for reduction in self.reductions)
 
     @functools.cached_property

@@ -37,7 +37,7 @@ class Site:
         return {"I": "in", "M": "middle", "O": "out"}[self.name[0]]
 
     def within(self, levels: int) -> bool:
-        """Whether it is on one of the so many finest levels with self-attention."""
+        """Whether it is on one of the finest `levels` with self-attention."""
         return self.depth < 1 << levels
 
 

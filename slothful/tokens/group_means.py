@@ -72,7 +72,7 @@ class GroupsByProducts:
     """By matrix products: few steps, which any number of members takes as long."""
 
     _SCALE = 64
-    """The sums are so many times smaller, as half precision might not hold them."""
+    """The sums are divided by it, as half precision might not hold them."""
 
     def __init__(self, joined: torch.Tensor, count: int, dtype: torch.dtype):
         self._joined, self._dtype = joined, dtype

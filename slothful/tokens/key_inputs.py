@@ -1,4 +1,4 @@
-"""What keys and values are made from: a site's tokens, their pools, or what stands for them."""
+"""What keys and values are made from: a site's tokens, their pools, or what represents them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class KeyInputs(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Which tokens are alike: the groups in each window and in the whole grid, None where there
+    """Which tokens are similar: the groups in each window and in the whole grid, None where there
     are none, and the logarithm of each key's weight, as in `KeyInputs`.
     """
 

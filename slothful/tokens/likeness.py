@@ -40,7 +40,7 @@ def join_alike(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
 
     `features`: (batch, tokens, width); `kept`: (kept,), indices of tokens. A token joins the one at
     the smallest angle, a kept one itself. Source: Token Merging (Bolya et al., 2023), where only
-    the most alike join; here all do, as points join centres in k-means.
+    the most similar join; here all do, as points join centres in k-means.
     """
     batch, tokens, width = features.shape
     filled = kept

@@ -38,14 +38,14 @@ def deal_tokens(
     x = torch.arange(across) * columns + chosen % columns
     keys = torch.zeros(1, height * width, 1, dtype=torch.int64)
     keys[0, (y * width + x).flatten()] = -1
-    # sorted as tomesd does, as its order of equal keys decides between tokens that are as alike
+    # sorted as tomesd does, as its order of equal keys decides between equally similar tokens
     places = to_device(keys, device).argsort(dim=1)[0, :, 0]
     return Sets(places[: down * across], places[down * across :])
 
 
 class Pairs(NamedTuple):
     """Which of the others, (batch, count), go to which destinations, (batch, count), and which
-    others stay, (batch, others - count): numbers in `Sets`, the most alike first.
+    others stay, (batch, others - count): numbers in `Sets`, the most similar first.
     """
 
     merged: torch.Tensor

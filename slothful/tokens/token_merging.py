@@ -17,7 +17,7 @@ class TokenMatch:
         `layer` counts the site's blocks, so that each has destinations of its own.
 
         Destinations are the first ones in an odd batch, where the prompted and the unprompted
-        picture are not together (as in tomesd).
+        image are not together (as in tomesd).
         """
         seed, odd = plan.seed, len(tokens) % 2 == 1
         # drawn on the CPU, so that an image does not depend on the device

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from .devices import together
 
 SCORES = 2**27
-"""At most so many are computed at a time where torch has no kernel for attention with a bias, as
-in version 2.0, on AMD's GPUs or on MPS: it holds them all."""
+"""The most that are computed at a time where torch has no kernel for attention with a bias, as in
+version 2.0, on AMD's GPUs or on MPS: it holds them all."""
 
 MANY_KEYS = 2048
-"""From so many on, a GPU is faster without a bias, at one more copy of what attends."""
+"""From this number on, a GPU is faster without a bias, at one more copy of what attends."""
 
 _KNOWS_BIAS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 1)
 """Whether torch's memory-efficient kernel takes one; to ask at every site takes time."""

@@ -76,8 +76,8 @@ class Application:
         `size` the (width, height) of its image in pixels.
 
         Without a clock, "pass progress" runs from the first timestep of the pass down to 0. Without
-        a size, the smallest side, width and height are compared with the latent of each call, which
-        may be a tile of the image.
+        a size, the minimum sides are compared with the latent of each call, which may be a tile of
+        the image.
         """
         self._pass, self._clock, self._size, self.moment = name, clock, size, None
 
