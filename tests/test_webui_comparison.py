@@ -72,7 +72,7 @@ def test_a_script_gets_the_images_that_it_asks_for(webui, off, name):
     ("settings", "reason"),
     [
         ({"in_slothful": 1, "out_slothful": 1}, "the strength never exceeds 1"),
-        ({"passes": "hires"}, "in the hires pass only, and there is none"),
+        ({"passes": "hires"}, "in the hires pass only, and there is no hires pass"),
         ({"min_size": 512}, "below the minimum"),
     ],
 )
