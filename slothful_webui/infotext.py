@@ -39,12 +39,19 @@ def write_infotext(settings: Settings) -> str:
 @dataclasses.dataclass(frozen=True)
 class Pasted:
     """What an infotext says: the settings, None where nothing of it is ours, what was left out,
-    each with the reason, and the notes of upgrades.
+    each with the reason, the notes of upgrades, and how many `more` parts were not read.
     """
 
     settings: Settings | None
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    more: int = 0
+
+    @property
+    def reasons(self) -> list[str]:
+        """The first of `left_out`, and how many more there are."""
+        more = self.more + max(0, len(self.left_out) - _MOST_REASONS)
+        return [*self.left_out[:_MOST_REASONS], *([f"{more} more"] if more else [])]
 
 
 def read_infotext(text: str) -> Pasted:
@@ -62,7 +69,8 @@ def read_infotext(text: str) -> Pasted:
 def _read_infotext(text: str, upgrades: tuple[Upgrade, ...]) -> Pasted:
     parts = [part.strip() for part in text.split(";") if part.strip()]
     version = _VERSION.fullmatch(parts[0]) if parts else None
-    left_out = [f"{len(parts) - _MOST_PARTS} more"] if len(parts) > _MOST_PARTS else []
+    more = max(0, len(parts) - _MOST_PARTS)
+    left_out: list[str] = []
     texts: dict[str, str] = {}
     for part in parts[1 if version else 0 : _MOST_PARTS]:
         name, equals, value = part.partition("=")
@@ -80,10 +88,10 @@ def _read_infotext(text: str, upgrades: tuple[Upgrade, ...]) -> Pasted:
     for name, value in texts.items():
         values |= _allowed(name, value, left_out)
     if not version and not values:
-        return Pasted(None, tuple(left_out))
+        return Pasted(None, tuple(left_out), (), more)
     settings = _together(values, left_out)
     notes = [upgrade.note for upgrade in passed if upgrade.concerns(settings)]
-    return Pasted(settings, tuple(left_out), tuple(notes))
+    return Pasted(settings, tuple(left_out), tuple(notes), more)
 
 
 def _allowed(name: str, text: str, left_out: list[str]) -> dict[str, Any]:
@@ -175,8 +183,8 @@ def paste_targets(disregarded: Callable[[], Sequence[str]]) -> list[PasteTarget]
             return None
         # here alone: the other targets are called for the same paste
         pasted = _pasted(parameters)
-        if pasted.left_out:
-            logger.warning("%s: %s %s", KEY, LEFT_OUT, "; ".join(_some(pasted.left_out)))
+        if pasted.reasons:
+            logger.warning("%s: %s %s", KEY, LEFT_OUT, "; ".join(pasted.reasons))
         for note in pasted.notes:
             logger.warning("%s: %s", KEY, note)
         return pasted.settings is not None
@@ -196,7 +204,7 @@ def paste_note(parameters: Mapping[str, str]) -> str:
     is neither.
     """
     pasted = _pasted(parameters)
-    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in _some(pasted.left_out))
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in pasted.reasons)
     said = f"<p>{LEFT_OUT}</p><ul>{items}</ul>" if items else ""
     said += "".join(f"<p>{html.escape(note)}</p>" for note in pasted.notes)
     notes = f'<div class="slothful-notes slothful-left-out">{said}</div>'
@@ -206,9 +214,3 @@ def paste_note(parameters: Mapping[str, str]) -> str:
 def _pasted(parameters: Mapping[str, str]) -> Pasted:
     text = parameters.get(KEY)
     return Pasted(None) if text is None else read_infotext(str(text))
-
-
-def _some(reasons: Sequence[str]) -> list[str]:
-    """The first of many reasons, and how many more there are."""
-    more = len(reasons) - _MOST_REASONS
-    return [*reasons[:_MOST_REASONS], *([f"{more} more"] if more > 0 else [])]

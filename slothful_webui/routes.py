@@ -39,10 +39,13 @@ def add_routes(
     limits = limits_of(demo)
 
     async def drawing(request, page: str = ""):
-        body = await _read(request)
+        content = await _read(request)
+        if content is None:
+            error = f"the request must have at most {MOST_BYTES} bytes"
+            return JSONResponse({"error": error}, 413)
+        body = _parse(content)
         if body is None:
-            error = f"the request must be a JSON object of at most {MOST_BYTES} bytes"
-            return JSONResponse({"error": error}, 400)
+            return JSONResponse({"error": "the request must be a JSON object"}, 400)
         # a page that has no name of its own is known by its computer
         name = page[:64] or getattr(request.client, "host", "")
         try:
@@ -78,18 +81,25 @@ def _login(app: Any) -> list[Any]:
     return []
 
 
-async def _read(request: Any) -> Mapping[str, Any] | None:
-    """The JSON object of a request, None if it is none or too long, of which no more is read."""
-    body = b""
+async def _read(request: Any) -> bytes | None:
+    """The body of a request, None if it is too long: then it is let pass, and not kept."""
+    parts, length = [], 0
     async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            return None
+        length += len(part)
+        if length <= MOST_BYTES:
+            parts.append(part)
+        else:
+            parts.clear()
+    return b"".join(parts) if length <= MOST_BYTES else None
+
+
+def _parse(content: bytes) -> Mapping[str, Any] | None:
+    """The JSON object that a body is, None if it is none."""
     try:
-        content = json.loads(body)
+        body = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    return body if isinstance(body, dict) else None
 
 
 def answer(

@@ -77,7 +77,7 @@ def test_images_of_older_versions_are_upgraded_step_by_step(monkeypatch):
     # no version wrote this, and an upgrade fails at it
     pasted = infotext.read_infotext("v2; peak_time=0.2; time_decay=soon")
     assert pasted.settings == Settings(peak_time=0.2)
-    assert len(pasted.left_out) == 2
+    assert len(pasted.left_out) == len(pasted.reasons) == 2
 
 
 def test_only_changes_are_written():
@@ -190,6 +190,7 @@ def test_a_text_of_any_length_is_a_line_of_some_length(caplog):
         assert len(record.getMessage()) < 5000
         assert "\n" not in record.getMessage()
         assert len(infotext.paste_note({infotext.KEY: f"v1; {text}"})) < 6000
+    assert record.getMessage().endswith("unknown parameter 'x11'; 9988 more")
 
 
 @given(st.text())

@@ -124,5 +124,5 @@ def test_a_drawing_is_made_as_the_page_asks(webui):
     for wrong in ({"steps": 151}, {"width": 8193}, {"hires": True, "width": 4096, "hr_scale": 4}):
         status, said = webui.post("/slothful-attention/drawing", {**body, "fields": wrong})
         assert (status, list(said)) == (200, ["error"])
-    assert webui.post("/slothful-attention/drawing", {**body, "more": "x" * 10**5})[0] == 400
+    assert webui.post("/slothful-attention/drawing", {**body, "more": "x" * 10**7})[0] == 413
     assert not np.array_equal(webui.generate(SLOTHFUL)[0][0], webui.generate()[0][0])
