@@ -8,6 +8,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from slothful import Moment, Settings, Site, find_sites, idle_parameters, plan_site
+from slothful.planning.plan import Merge
 from slothful.settings.needs import needs_of
 from tests.test_settings import any_settings, values_of, within_the_limit_of_merging
 from tests.unets import make_unet
@@ -30,6 +31,15 @@ def seen(reduction):
             reduction.offset if keeps else (), reduction.merges and keeps)  # fmt: skip
 
 
+def effect(plan):
+    """What a plan does, comparable."""
+    if isinstance(plan, Merge):
+        unused = {} if plan.attention else {"keys_only": False, "proportional": False}
+        return dataclasses.replace(plan, **unused)
+    return plan and (seen(plan.reduction), plan.tiling, plan.key_tiling,
+                     seen(plan.global_reduction))  # fmt: skip
+
+
 def effects(settings, sites):
     """What is done at each site in the passes of an image, comparable."""
     found = []
@@ -42,11 +52,7 @@ def effects(settings, sites):
         moment = Moment(timestep, 1 - timestep / 1000 if by_noise else progress, 3, name)
         for site in sites:
             plan = plan_site(settings, moment, site, (128 // site.level, 192 // site.level))
-            merging = plan and plan.merging
-            if merging and not merging.attention:
-                merging = dataclasses.replace(merging, keys_only=False, proportional=False)
-            found.append(plan and (seen(plan.reduction), plan.tiling, plan.key_tiling,
-                                   seen(plan.global_reduction), merging))  # fmt: skip
+            found.append(effect(plan))
     return found
 
 
