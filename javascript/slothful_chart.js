@@ -102,7 +102,8 @@
         const {values, curves, moment, stride} = this.view;
         const faded = pass.acts ? "" : " slothful-faded";
         const parts = [];
-        const dot = (time, value, name) => make("circle", {class: `slothful-dot ${name}${faded}`,
+        const dot = (time, step, value, name) => make("circle", {
+            class: `slothful-dot ${name}${faded}${pass.asleep[step] ? " slothful-asleep" : ""}`,
             cx: this.x(index, time), cy: this.y(Math.min(value, this.top)), r: 2.5});
         for (const side of curves ? ["in", "out"] : []) {
             const points = Array.from({length: 61}, (_, i) => i / 60).map((time) =>
@@ -111,11 +112,11 @@
             const name = `slothful-${side}`;
             parts.push(make("path", {class: `slothful-curve ${name}${faded}`,
                 d: `M${points.join("L")}`}));
-            parts.push(...pass.times.map((time) =>
-                dot(time, strength(values, finest(side), time), name)));
+            parts.push(...pass.times.map((time, step) =>
+                dot(time, step, strength(values, finest(side), time), name)));
         }
         if (!curves) {
-            parts.push(...pass.times.map((time, step) => dot(time, stride(index, step), "slothful-in")));
+            parts.push(...pass.times.map((time, step) => dot(time, step, stride(index, step), "slothful-in")));
         }
         if (moment.pass === index && pass.times.length) {
             const x = this.x(index, pass.times[moment.step]);

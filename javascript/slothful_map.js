@@ -39,18 +39,20 @@
             const plan = view.plan(site.name);
             const weight = view.values[site.name] ?? 1;
             const [cell, value] = this.cells[site.name];
-            const words = plan ? text("{tokens} tokens per key, {keys} keys", {
-                tokens: number(plan.stride), keys: plan.keys}) : text("skipped");
-            write(value, plan ? number(plan.stride) : view.nothing ? "" : "\u2013");
+            const words = !plan ? text("skipped") : plan.asleep ? text("asleep")
+                : text("{tokens} tokens per key, {keys} keys", {
+                    tokens: number(plan.stride), keys: plan.keys});
+            write(value, !plan ? (view.nothing ? "" : "\u2013") : plan.asleep ? "z" : number(plan.stride));
             // strides are perceived by their ratio: 1 is the page's own colour, 16 and more the full one
-            const heat = plan ? Math.min(Math.max(Math.log(plan.stride) / Math.log(16), 0), 1) : 0;
-            cell.style.setProperty("--slothful-heat", (plan ? 0.12 + 0.88 * heat : 0).toFixed(2));
+            const heat = plan && !plan.asleep ? Math.min(Math.max(Math.log(plan.stride) / Math.log(16), 0), 1) : 0;
+            cell.style.setProperty("--slothful-heat", (plan && !plan.asleep ? 0.12 + 0.88 * heat : 0).toFixed(2));
             change(cell, {
                 "aria-label": text("{site}: {words}, weight {weight}", {
                     site: site.name, words: words, weight: number(weight, 2)}),
                 title: `${site.name}: ${words}`,
                 "aria-pressed": String(site.name === view.selected),
                 "data-weighted": weight === 1 ? undefined : "",
+                "data-asleep": plan && plan.asleep ? "" : undefined,
             });
         }
         if (this.selected) {

@@ -52,6 +52,9 @@
         if (!plan) {
             return text("{site}: skipped", {site});
         }
+        if (plan.asleep) {
+            return text("{site}: asleep", {site});
+        }
         if (plan.rows) {
             return text("{site}: {down}x{across} tiles on {rows}x{columns} tokens", {
                 site, down: plan.rows.length - 1, across: plan.columns.length - 1,

@@ -20,13 +20,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .planning.cost import Cost, SiteShape, UnetShape, estimate
+from .planning.limits import within_limits
 from .planning.moment import Moment, PassClock
 from .planning.nothing import why_nothing
 from .planning.parts import PARTS
-from .planning.plan import Merge, Reduce, SitePlan
-from .planning.planner import plan_site, site_strength, within_limits
+from .planning.plan import Merge, Reduce, SitePlan, Sleep
+from .planning.planner import plan_site, site_strength
 from .planning.schedule import TRAIN_STEPS, noise_level_time
 from .planning.site import LATENT_FACTOR, Site, grid_of
+from .planning.sleep import asleep_since
 from .settings.methods import METHODS
 from .settings.needs import idle_parameters
 from .settings.parameter import Parameter, SettingsError, echo
@@ -35,6 +37,7 @@ from .settings.site_names import FAMILY_SITES, KNOWN_SITES
 
 if TYPE_CHECKING:
     from .unet.application import Application, applied
+    from .unet.prediction import Prediction
     from .unet.shape import shape_of
     from .unet.sites import SiteModules, UnsupportedModelError, find_sites
     from .unet.vae import VaeTiles
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 _LATE = {
     "Application": "application",
     "applied": "application",
+    "Prediction": "prediction",
     "shape_of": "shape",
     "SiteModules": "sites",
     "UnsupportedModelError": "sites",
@@ -72,6 +76,7 @@ __all__ = [
     "Moment",
     "Parameter",
     "PassClock",
+    "Prediction",
     "Reduce",
     "Settings",
     "SettingsError",
@@ -79,10 +84,12 @@ __all__ = [
     "SiteModules",
     "SitePlan",
     "SiteShape",
+    "Sleep",
     "UnetShape",
     "UnsupportedModelError",
     "VaeTiles",
     "applied",
+    "asleep_since",
     "echo",
     "estimate",
     "find_sites",

@@ -16,8 +16,10 @@ from slothful import (
     Reduce,
     Settings,
     SitePlan,
+    Sleep,
     UnetShape,
     UnsupportedModelError,
+    asleep_since,
     estimate,
     grid_of,
     idle_parameters,
@@ -119,6 +121,7 @@ def _describe_pass(
         },
         "left": _left(settings, each, shape, moments),
         "few": _few_keys(chosen),
+        "asleep": [acts and asleep_since(settings, moment) is not None for moment in moments],
     }
 
 
@@ -148,8 +151,9 @@ def _counts_tokens(settings: Settings) -> bool:
 def _moments(settings: Settings, each: Pass) -> list[Moment]:
     by_noise = settings.time_axis == "noise level"
     time = noise_level_time if by_noise else PassClock(each.timesteps).progress
+    size, times = (each.width, each.height), tuple(map(time, each.timesteps))
     return [
-        Moment(timestep, time(timestep), step, each.name, (each.width, each.height))
+        Moment(timestep, times[step], step, each.name, size, times, step)
         for step, timestep in enumerate(each.timesteps)
     ]
 
@@ -170,7 +174,10 @@ def _few_keys(chosen: dict[str, list[SitePlan | None]]) -> dict[str, Any] | None
         (plan.key_count, name)
         for name, plans in chosen.items()
         for plan in plans
-        if plan is not None and plan.key_count < FEW_KEYS and plan.tokens >= 4 * FEW_KEYS
+        if plan is not None
+        and not isinstance(plan, Sleep)
+        and plan.key_count < FEW_KEYS
+        and plan.tokens >= 4 * FEW_KEYS
     ]
     if not scarce:
         return None
@@ -182,6 +189,8 @@ def _describe_plan(plan: SitePlan) -> dict[str, Any]:
     """A plan in numbers. "stride" is the tokens for each key that a query sees; "rows" and
     "columns" are the borders of the windows, "cell" the (height, width) of a cell, in tokens.
     """
+    if isinstance(plan, Sleep):
+        return {"grid": plan.grid, "asleep": plan.part}
     drawn = {
         "grid": plan.grid,
         "keys": plan.key_count,

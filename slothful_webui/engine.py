@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from slothful import Prediction
+
 
 def loaded_model() -> Any | None:
     """The model that is loaded; None before one is. Never loads one."""
@@ -41,6 +43,16 @@ def running_unet() -> Any | None:
     if getattr(sd_unet, "current_unet", None) is not None:
         return None
     return unet_of(shared.sd_model)
+
+
+def running_prediction() -> Prediction:
+    """What the U-Net in use now predicts, and on which schedule of noise."""
+    from modules import shared
+
+    model = shared.sd_model
+    kind = "velocity" if getattr(model, "parameterization", "eps") == "v" else "noise"
+    alphas = getattr(model, "alphas_cumprod", None)
+    return Prediction(kind, () if alphas is None else tuple(alphas.flatten().tolist()))
 
 
 def running_vae() -> Any | None:

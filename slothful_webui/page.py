@@ -15,6 +15,7 @@ from slothful_webui.presets import PresetFolders
 
 GROUPS = {
     "main": None,
+    "sleep": "Sleep",
     "schedule": "Schedule",
     "in": "Input blocks",
     "out": "Output blocks",

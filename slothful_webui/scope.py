@@ -9,6 +9,7 @@ from typing import Any
 
 import slothful
 from slothful_webui import vae_scope
+from slothful_webui.engine import running_prediction
 from slothful_webui.hypertile import hypertile_acts
 from slothful_webui.infotext import KEY, write_infotext
 from slothful_webui.language import report
@@ -25,6 +26,8 @@ NOT_EVERYWHERE = "not applied to every model of this image: {reason}"
 SKIPPED = "skipped {sites} ({reason})"
 PARTLY_SKIPPED = "skipped {sites} in some steps ({reason})"
 APPLIED = "applied in {sites}"
+ASLEEP = "asleep in {asleep} of {steps} steps"
+COMPUTED = "asleep in {asleep} of {steps} steps; {share} % of the U-Net was computed"
 NOWHERE = "not applied anywhere"
 
 logger = logging.getLogger(__name__)
@@ -150,13 +153,15 @@ class SamplingScope:
         self._follow()
         if not self._timed or self._pass != _present_pass(self._p)[0]:
             self._begin_pass()
+        self._application.begin_step()
 
     def _begin_pass(self, timed: bool = True) -> None:
         """Tell the core of the request's present pass, of its schedule if it is `timed`."""
         self._pass, size = _present_pass(self._p)
         self._timed = timed and getattr(self._p, "sampler", None) is not None
-        by_progress = self._settings.time_axis == "pass progress"
-        clock = pass_clock(self._p) if self._timed and by_progress else None
+        settings = self._settings
+        needs_clock = settings.time_axis == "pass progress" or settings.sleep != "nothing"
+        clock = pass_clock(self._p) if self._timed and needs_clock else None
         self._application.begin_pass(self._pass, clock, size)
 
     def _follow(self) -> None:
@@ -167,7 +172,8 @@ class SamplingScope:
             self._obstacle = NOT_PYTORCH
             return
         try:
-            self._application.follow(unet)
+            if unet is not self._application.unet:
+                self._application.follow(unet, running_prediction())
         except slothful.UnsupportedModelError as error:
             self._obstacle = str(error)
 
@@ -196,6 +202,7 @@ class SamplingScope:
         why = self._application.why_nothing()
         if why is None:
             self._tell_of_skipped_sites()
+            self._tell_of_sleep()
             if self._obstacle is not None:
                 report(self._p, (NOT_EVERYWHERE, {"reason": self._obstacle}))
             return
@@ -207,6 +214,24 @@ class SamplingScope:
         else:
             reason = {"reason": self._obstacle or why}
             report(self._p, (VAE_ONLY if tiled else NOTHING, reason))
+
+    def _tell_of_sleep(self) -> None:
+        """In how many steps something slept, and what that left to compute."""
+        asleep, moments = self._application.asleep_steps, self._application.moments
+        if not asleep:
+            return
+        planned = [slothful.asleep_since(self._settings, moment) for moment in moments]
+        values = {"asleep": str(asleep), "steps": str(len(moments))}
+        # where a step had to be computed although it should sleep, the estimate is another one
+        unet = self._current_unet() if asleep == len(planned) - planned.count(None) else None
+        if unet is None:
+            report(self._p, (ASLEEP, values))
+            return
+        shape, left, full = slothful.shape_of(unet), 0.0, 0.0
+        for moment in moments:
+            cost = slothful.estimate(self._settings, shape, *moment.size, [moment])
+            left, full = left + cost.left, full + cost.full
+        report(self._p, (COMPUTED, {**values, "share": f"{100 * left / full:.0f}"}))
 
     def _tell_of_skipped_sites(self) -> None:
         """Which blocks something else kept for itself, and where the settings were applied."""

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 import slothful
-from slothful import Moment, PassClock, Settings, plan_site
+from slothful import METHODS, Moment, PassClock, Settings, plan_site
 from standalone.attention import sdpa_attention
 from standalone.odd_sizes import resized_skips
 from tests.unets import LAYOUTS, make_unet, run
@@ -48,7 +48,7 @@ TILED = ("Near-sighted Tile", "Near-sighted Attention")
 
 def variants() -> dict[str, dict]:
     """The settings by name; "pass" and "clock" are for `Application.begin_pass`."""
-    found = {f"{m} by default": dict(method=m) for m in Settings.parameter("method").choices}
+    found = {f"{m} by default": dict(method=m) for m in METHODS}
     for kept, rounding in itertools.product(KEPT, ("stride", "smooth")):
         kind = dict(kept_token=kept, rounding=rounding, **WIDE)
         found[f"slothful, {kept}, {rounding}"] = kind
@@ -89,7 +89,7 @@ def variants() -> dict[str, dict]:
             downsample_mode=mode, kept_token=kept
         )
     weights = dict(block_weights={"IN04": 0.5, "OUT04": 2, "IN05": 0}, **WIDE)
-    for method in Settings.parameter("method").choices:
+    for method in METHODS:
         found[f"{method}, weights"] = dict(method=method, **weights, **TILES)
         found[f"{method}, where it pays"] = dict(method=method, only_where_it_pays=True, **TILES)
     progress = dict(time_axis="pass progress", peak_time=0.5, time_decay=3, **WIDE)

@@ -156,7 +156,7 @@ def test_behind_an_object_the_webui_puts_the_pages_defaults_or_what_an_infotext_
 @pytest.mark.parametrize("position", range(1, len(CONTROLS) + 3))
 @pytest.mark.parametrize("first", [{"time_decay": 1}, '{"time_decay": 1}'])
 def test_anything_else_behind_an_object_is_refused_by_name(first, position):
-    names = [*layouts.LAYOUT, "argument 76"]
+    names = [*layouts.LAYOUT, f"argument {len(CONTROLS) + 3}"]
     arguments = [first, *values_of(Settings()), False][:position]
     for value in ({"peak_time": 0.5}, "ignored", [], 77):
         with pytest.raises(SettingsError) as error:

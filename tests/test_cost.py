@@ -6,7 +6,8 @@ from ldm.modules.attention import CrossAttention
 
 import slothful
 from benchmarks.effects.cost import flop_counter, matrix_products
-from slothful import METHODS, Moment, Settings
+from slothful import METHODS, Moment, PassClock, Settings
+from slothful.settings.methods import SLEEPS
 from standalone.odd_sizes import resized_skips
 from tests.unets import inputs, make_unet, run
 
@@ -33,9 +34,10 @@ CHANGES = {
 }
 
 
-def counted(unet, width, height):
+def counted(unet, width, height, timestep=600.0):
     """(operations of self-attention, of the whole U-Net) in one call with a prompt of 77 tokens."""
     latent, timesteps, keywords = inputs(unet, batch=1)
+    timesteps.fill_(timestep)
     context = torch.randn(1, 77, 24, generator=torch.Generator().manual_seed(0))
     several = isinstance(keywords["context"], list)
     keywords["context"] = [context] * 3 if several else context
@@ -82,6 +84,25 @@ def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
     assert total < before
     assert cost.attention_left == pytest.approx(attention, rel=0.05)
     assert cost.total_share == pytest.approx(total / before, rel=0.05)
+
+
+@pytest.mark.parametrize("part", SLEEPS[1:])
+@pytest.mark.parametrize("layout", ["sd1", "sdxl"])
+def test_what_sleeps_costs_nothing(layout, part, monkeypatch):
+    monkeypatch.setattr(CrossAttention, "forward", matrix_products)
+    unet = make_unet(layout)
+    settings = Settings(method="Sleep only", sleep=part, sleep_first=0, keep_middle=False)
+    steps, time = (600.0, 500.0, 400.0), slothful.noise_level_time
+    times = tuple(map(time, steps))
+    moments = [Moment(t, time(t), i, "base", None, times, i) for i, t in enumerate(steps)]
+    shape = slothful.shape_of(unet)
+    with slothful.applied(unet, settings) as application:
+        application.begin_pass("base", PassClock(steps))
+        for moment in moments[:2]:
+            total = counted(unet, 384, 256, moment.timestep)[1]
+            cost = slothful.estimate(settings, shape, 384, 256, [moment])
+            assert cost.left == pytest.approx(total, rel=0.05, abs=1e5)
+    assert cost.left < cost.full
 
 
 def test_several_moments_are_added_up(sd1_unet):
@@ -141,6 +162,6 @@ def test_layers_of_a_hosts_own_classes_cost_the_same(layout):
             elif isinstance(child, torch.nn.Conv2d):
                 setattr(parent, name, OwnConvolution(child))
     shape = slothful.shape_of(unet)
-    assert (shape.per_position, shape.fixed) == (expected.per_position, expected.fixed)
+    assert shape.rest == expected.rest
     numbers = [(s.site.channels, s.site.inner, s.cross, s.mlp) for s in shape.sites]
     assert numbers == [(s.site.channels, s.site.inner, s.cross, s.mlp) for s in expected.sites]

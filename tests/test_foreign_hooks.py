@@ -280,7 +280,7 @@ def test_a_merging_patch_keeps_its_blocks_and_ours_has_the_others(monkeypatch):
         return attn(half, context=half, value=half).repeat_interleave(2, dim=1)
 
     patched(monkeypatch, unet, merging)
-    finest = {site.name for site in slothful.find_sites(unet) if site.depth == 1}
+    finest = {f.site.name for f in slothful.find_sites(unet) if f.site.depth == 1}
     with slothful.applied(unet, METHODS["reduction"]) as application:
         assert run(unet).isfinite().all()
     assert set(application.notes) == finest

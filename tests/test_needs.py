@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from slothful import Moment, Settings, Site, find_sites, idle_parameters, plan_site
-from slothful.planning.plan import Merge
+from slothful import (
+    Merge,
+    Moment,
+    Reduce,
+    Settings,
+    Site,
+    find_sites,
+    idle_parameters,
+    plan_site,
+)
 from slothful.settings.needs import needs_of
 from tests.test_settings import any_settings, values_of, within_the_limit_of_merging
 from tests.unets import make_unet
@@ -31,28 +39,28 @@ def seen(reduction):
             reduction.offset if keeps else (), reduction.merges and keeps)  # fmt: skip
 
 
-def effect(plan):
-    """What a plan does, comparable."""
-    if isinstance(plan, Merge):
-        unused = {} if plan.attention else {"keys_only": False, "proportional": False}
-        return dataclasses.replace(plan, **unused)
-    return plan and (seen(plan.reduction), plan.tiling, plan.key_tiling,
-                     seen(plan.global_reduction))  # fmt: skip
+def done(plan):
+    """What of a plan reaches a tensor."""
+    if isinstance(plan, Merge) and not plan.attention:
+        return dataclasses.replace(plan, keys_only=False, proportional=False)
+    if not isinstance(plan, Reduce):
+        return plan
+    return seen(plan.reduction), plan.tiling, plan.key_tiling, seen(plan.global_reduction)
 
 
 def effects(settings, sites):
     """What is done at each site in the passes of an image, comparable."""
     found = []
-    for timestep, progress, name in (
-        (900, 0.3, "base"),
-        (600, 0.1, "img2img"),
-        (200, 0.5, "hires"),
+    for index, (timestep, progress, name) in enumerate(
+        ((900, 0.3, "base"), (600, 0.1, "img2img"), (200, 0.5, "hires"))
     ):
         by_noise = settings.time_axis == "noise level"
-        moment = Moment(timestep, 1 - timestep / 1000 if by_noise else progress, 3, name)
+        time = 1 - timestep / 1000 if by_noise else progress
+        times = tuple(step / 9 for step in range(10))
+        moment = Moment(timestep, time, 3, name, None, times, 3 + index)
         for site in sites:
             plan = plan_site(settings, moment, site, (128 // site.level, 192 // site.level))
-            found.append(effect(plan))
+            found.append(done(plan))
     return found
 
 
@@ -61,6 +69,8 @@ def unmet(need):
     other = Settings.parameter(need.name)
     if other.kind in ("bool", "weights"):
         return {"bool": False, "weights": {}}[other.kind]
+    if need.sign == "!":
+        return need.bound
     if other.kind == "choice":
         return next(choice for choice in other.choices if choice != need.bound)
     return other.maximum if need.sign == "<" else other.minimum
@@ -93,6 +103,7 @@ def test_the_defaults_name_what_is_in_the_way():
         "in_mode": ("in_k_blend", "in_v_blend"),
         "out_mode": ("out_k_blend", "out_v_blend"),
         "vae_tile_size": ("vae_tiles",),
+        **{p.name: ("sleep",) for p in Settings.parameters() if p.name.startswith("sleep_")},
     }
 
 
@@ -122,7 +133,7 @@ def test_a_need_names_a_parameter_and_a_value_that_it_can_have():
     for parameter in NEEDY:
         for need in needs_of(parameter):
             other = Settings.parameter(need.name)
-            if need.sign == "=":
+            if need.sign in ("=", "!"):
                 assert need.bound in other.choices
             elif other.kind != "bool":
                 assert other.minimum <= float(need.bound or 0) <= other.maximum

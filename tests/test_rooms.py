@@ -100,7 +100,7 @@ def test_plans_are_made_and_costs_counted_without_torch():
         "import sys; sys.modules['torch'] = None\n"
         "import slothful as s\n"
         "site = s.Site('IN01', 0, 1, 1, 320, 320, 8)\n"
-        "shape = s.UnetShape((s.SiteShape(site, 0.0, 0.0),), (), 0.0)\n"
+        "shape = s.UnetShape((s.SiteShape(site, 0.0, 0.0, 0.0, 0.0),), ())\n"
         "for method in s.METHODS:\n"
         "    settings = s.Settings(method=method, only_where_it_pays=True)\n"
         "    moment = s.Moment(600.0, 0.4)\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from .counts import tokens_of
-from .plan import Merge, Reduce, SitePlan
+from .plan import AwakePlan, Merge, Reduce, SitePlan, Sleep
 from .reduction import COMPARED_CHANNELS
 from .site import Grid
 
@@ -43,23 +43,23 @@ def attention_operations(
     return matching + layers * each
 
 
-def saved_operations(plan: SitePlan, channels: int, layers: int = 1) -> float:
+def saved_operations(plan: AwakePlan, channels: int, layers: int = 1) -> float:
     """Operations that a plan saves at tokens of so many channels, for one row of the batch."""
     full = attention_operations(None, plan.grid, channels, channels, layers)
     return full - attention_operations(plan, plan.grid, channels, channels, layers)
 
 
-def saved_scores(plan: SitePlan) -> int:
+def saved_scores(plan: AwakePlan) -> int:
     """Scores of one head that a plan saves in one layer, for one row of the batch."""
     return plan.tokens**2 - plan.query_count * plan.key_count
 
 
-def searches(plan: SitePlan, layers: int = 1) -> int:
+def searches(plan: AwakePlan, layers: int = 1) -> int:
     """How often tokens that are similar are looked for in the layers of a site."""
     return layers if isinstance(plan, Merge) else int(plan.merges)
 
 
-def moved_values(plan: SitePlan, channels: int, layers: int = 1) -> int:
+def moved_values(plan: AwakePlan, channels: int, layers: int = 1) -> int:
     """Values that a plan copies besides the attention itself, for one row of the batch."""
     if isinstance(plan, Merge):  # the tokens are dealt to two sets, merged and spread again
         return layers * 3 * plan.tokens * channels
@@ -71,7 +71,7 @@ def moved_values(plan: SitePlan, channels: int, layers: int = 1) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def pays(plan: SitePlan, channels: int, heads: int, layers: int = 1) -> bool:
+def pays(plan: AwakePlan, channels: int, heads: int, layers: int = 1) -> bool:
     """Whether a plan saves time at a site's attentions of so many heads over tokens of so many
     channels.
 
@@ -88,7 +88,7 @@ def _matching_operations(plan: SitePlan, channels: int, layers: int) -> float:
     if isinstance(plan, Merge):
         others = plan.tokens - plan.destinations
         return 2.0 * channels * plan.destinations * others * layers
-    if not plan.merges:
+    if isinstance(plan, Sleep) or not plan.merges:
         return 0.0
     width = COMPARED_CHANNELS
     projection = channels * plan.tokens if channels > width else 0

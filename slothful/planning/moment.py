@@ -13,7 +13,9 @@ class Moment:
     `timestep` is what the U-Net received (0..1000), `time` the position on the chosen time axis
     (0..1), `step` the count of different timesteps seen in this pass before this one, `pass_name`
     the pass: "base", "img2img" or "hires". `size` is the (width, height) of the image in pixels;
-    where it is not known, no limit of size is met.
+    where it is not known, no limit of size is met. `times` are the times of all steps of the pass
+    and `index` that of the step that the call belongs to; where the steps are not known beforehand,
+    `times` is empty and `index` counts.
     """
 
     timestep: float
@@ -21,6 +23,8 @@ class Moment:
     step: int = 0
     pass_name: str = "base"
     size: tuple[int, int] | None = None
+    times: tuple[float, ...] = ()
+    index: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,11 @@ class PassClock:
     """
 
     timesteps: Sequence[float]
+
+    def index(self, timestep: float) -> int:
+        """The step that a timestep belongs to: the last that has begun by then, from 0."""
+        begun = sum(step >= timestep for step in self.timesteps)
+        return min(max(begun - 1, 0), len(self.timesteps) - 1)
 
     def progress(self, timestep: float) -> float:
         """0 at the schedule's first timestep, 1 at its last, linear in steps between.

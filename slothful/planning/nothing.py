@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ..settings.settings import Settings
+from .limits import within_limits
 from .moment import Moment
-from .parts import PARTS
+from .parts import PARTS, Parts
 from .planner import (
     plan_site,
     planned_regardless,
     reached,
     site_strength,
-    within_limits,
 )
 from .site import Grid, Site, grid_of
 
@@ -30,6 +30,7 @@ MIDDLE = "only the middle block has a weight above 0, and it is set to be skippe
 DEEP = "all blocks with a weight above 0 are deeper than the method is set to reach"
 PARTS_OFF = "merging is off for self-attention, cross-attention and MLP"
 RATIO = "the merge ratio is too small to merge any token"
+NO_METHOD = "no method is chosen, and every step is awake"
 STRENGTH = "the strength never exceeds 1 in these steps and blocks"
 CELLS = "the strength is too close to 1: at this size, no tokens share a key"
 TILES = "the tiles are at least as large as the image"
@@ -39,7 +40,7 @@ NOT_RUN = "something else computed the self-attention in all blocks"
 
 REASONS = (
     *(NEVER_CALLED, NO_SITES, NO_HIRES, NO_BASE, SMALL, NARROW, LOW, WEIGHTS, MIDDLE, DEEP),
-    *(PARTS_OFF, RATIO, STRENGTH, CELLS, TILES, BOTH, PAYS, NOT_RUN),
+    *(NO_METHOD, PARTS_OFF, RATIO, STRENGTH, CELLS, TILES, BOTH, PAYS, NOT_RUN),
 )
 """In the order in which they are met: of several, the last came nearest to an effect."""
 
@@ -120,6 +121,8 @@ def reason_of_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -
     if planned_regardless(settings, moment, site, grid) is not None:
         return PAYS
     parts = PARTS[settings.method]
+    if parts == Parts():
+        return NO_METHOD
     if parts.merge is not None:
         if not (settings.merge_attention or settings.merge_cross or settings.merge_mlp):
             return PARTS_OFF

@@ -15,6 +15,7 @@ from ..settings.methods import (
     DOWNSAMPLING,
     NEAR_SIGHTED,
     NEAR_SIGHTED_TILE,
+    NO_METHOD,
     PLAIN_TILES,
     SLOTHFUL,
     TOKEN_MERGING,
@@ -252,5 +253,6 @@ PARTS = {
     PLAIN_TILES: Parts(reaches=plain_tiles_reach, tile=even_tiles),
     TOKEN_MERGING: Parts(reaches=merging_reaches, merge=merged),
     DOWNSAMPLING: Parts(strength=factor_strength, reduce=downsampled),
+    NO_METHOD: Parts(),
 }
 """The methods by their names."""

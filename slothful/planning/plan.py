@@ -178,5 +178,45 @@ class Merge:
         return f"{height}x{width} tokens, {self.count} tokens merged, {self.key_count} keys a query"
 
 
-SitePlan = Reduce | Merge
+@dataclasses.dataclass(frozen=True)
+class Sleep:
+    """The site is not computed: its attention, or more of its block, gives what it gave before.
+
+    `part` is what sleeps (`settings.methods.SLEEPS`), `since` the index of the step of the pass in
+    which it was last awake.
+    """
+
+    grid: Grid
+    part: str
+    since: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the grid."""
+        return tokens_of(self.grid)
+
+    @property
+    def query_count(self) -> int:
+        """Queries that are computed at the site."""
+        return 0
+
+    @property
+    def key_count(self) -> int:
+        """Keys that each query attends to."""
+        return 0
+
+    @property
+    def projected_count(self) -> int:
+        """Tokens that become keys."""
+        return 0
+
+    def __str__(self) -> str:
+        height, width = self.grid
+        return f"{height}x{width} tokens, asleep since step {self.since} ({self.part})"
+
+
+AwakePlan = Reduce | Merge
+"""What happens at a site that is computed."""
+
+SitePlan = AwakePlan | Sleep
 """What happens at one site in one call of the U-Net."""

@@ -4,22 +4,35 @@ estimated cost all ask `plan_site`, so that what is shown is what is applied.
 
 from __future__ import annotations
 
+from ..settings.methods import DEEP, WHOLE
 from ..settings.settings import Settings
 from . import draws
 from .arithmetic import pays
+from .limits import skipped, within_limits
 from .moment import Moment
 from .parts import PARTS, effect
-from .plan import Reduce, SitePlan
+from .plan import AwakePlan, Reduce, SitePlan, Sleep
 from .reduction import Reduction
 from .site import Grid, Site
+from .sleep import asleep_since, site_asleep_since
 
 
 def plan_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -> SitePlan | None:
     """What happens at a site whose tokens form a (height, width) grid; None skips it.
 
-    Looks at the limits of size and pass, at the method's parts, and, where the settings ask for it,
-    at whether the plan saves more time than it costs. A pure function.
+    Looks at the limits of size and pass, at what sleeps, at the method's parts, and, where the
+    settings ask for it, at whether the plan saves more time than it costs. A pure function.
     """
+    if not within_limits(settings, moment):
+        return None
+    since = site_asleep_since(settings, moment, site)
+    if since is not None:
+        return Sleep(grid, settings.sleep, since)
+    return plan_awake(settings, moment, site, grid)
+
+
+def plan_awake(settings: Settings, moment: Moment, site: Site, grid: Grid) -> AwakePlan | None:
+    """The same where the site is awake, whatever the schedule of sleep says."""
     if not within_limits(settings, moment) or skipped(settings, site):
         return None
     plan = planned_regardless(settings, moment, site, grid)
@@ -28,15 +41,14 @@ def plan_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -> Sit
     return plan if pays(plan, site.channels, site.heads, site.layers) else None
 
 
-def within_limits(settings: Settings, moment: Moment) -> bool:
-    """Whether anything is applied in a moment's pass and at its size."""
-    if settings.passes not in ("both", "hires" if moment.pass_name == "hires" else "base"):
-        return False
-    if moment.size is None:
-        return True
-    width, height = moment.size
-    large = min(width, height) >= settings.min_size
-    return large and width >= settings.min_width and height >= settings.min_height
+def asleep_inside(settings: Settings, moment: Moment) -> int | None:
+    """Which blocks sleep as a whole at a moment: those with at least so many blocks before or after
+    them (see `Site.inside`; -1: all of the U-Net); None where none does.
+    """
+    first = {DEEP: settings.sleep_awake_blocks, WHOLE: -1}.get(settings.sleep)
+    if first is None or not within_limits(settings, moment):
+        return None
+    return None if asleep_since(settings, moment) is None else first
 
 
 def may_apply(settings: Settings, site: Site) -> bool:
@@ -59,13 +71,6 @@ def site_strength(settings: Settings, moment: Moment, site: Site) -> float:
     return 0.0 if strength is None else strength(settings, site) * effect(settings, moment, site)
 
 
-def skipped(settings: Settings, site: Site) -> bool:
-    """Whether the settings skip a site at every moment, whatever the method."""
-    if site.side == "middle" and settings.keep_middle:
-        return True
-    return settings.block_weights.get(site.name, 1.0) == 0
-
-
 def reached(settings: Settings, site: Site) -> bool:
     """Whether the method tiles or merges at a site's depth."""
     reaches = PARTS[settings.method].reaches
@@ -74,7 +79,7 @@ def reached(settings: Settings, site: Site) -> bool:
 
 def planned_regardless(
     settings: Settings, moment: Moment, site: Site, grid: Grid
-) -> SitePlan | None:
+) -> AwakePlan | None:
     """What the method does, outside all limits and whatever that saves."""
     parts, is_reached = PARTS[settings.method], reached(settings, site)
     if parts.merge is not None:

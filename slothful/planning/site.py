@@ -19,7 +19,8 @@ class Site:
     in the forward pass. `level` is the downsampling factor against the latent (1, 2, 4, 8), `depth`
     the level relative to the finest one with self-attention in this model. Its attentions, one in
     each of `layers`, have so many `heads`, over tokens of so many `channels` and projections of so
-    many `inner` ones (all heads).
+    many `inner` ones (all heads). `inside`: how many blocks of the U-Net come before its block, or
+    after it if it is an output block; the middle block lies inside all of them.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Site:
     inner: int
     heads: int
     layers: int = 1
+    inside: int = 0
 
     @property
     def side(self) -> str:

@@ -11,6 +11,8 @@ NEAR_SIGHTED = "Near-sighted Attention"
 PLAIN_TILES = "Plain Tiles"
 TOKEN_MERGING = "Token Merging"
 DOWNSAMPLING = "Token Downsampling"
+NO_METHOD = "Sleep only"
+"""For sleep alone."""
 
 METHODS = (SLOTHFUL, NEAR_SIGHTED_TILE, NEAR_SIGHTED, PLAIN_TILES, TOKEN_MERGING, DOWNSAMPLING)
 
@@ -34,3 +36,11 @@ SHIFTS = ("none", "random", "alternating")
 TIME_AXES = ("noise level", "pass progress")
 PASSES = ("both", "base", "hires")
 DOWNSAMPLERS = ("nearest", "area")
+
+AWAKE = "nothing"
+SELF_ATTENTION, ATTENTION, TRANSFORMERS = "self-attention", "attention", "transformers"
+DEEP, WHOLE = "deep blocks", "whole calls"
+SLEEPS = (AWAKE, SELF_ATTENTION, ATTENTION, TRANSFORMERS, DEEP, WHOLE)
+"""What can sleep, from nothing to all."""
+
+FORECASTS = ("last", "linear", "curve")

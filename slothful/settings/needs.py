@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from .parameter import Parameter
 from .settings import Settings
 
-_NEED = re.compile(r"(?P<name>\w+)(?P<sign>[<>=]?)(?P<bound>.*)")
+_NEED = re.compile(r"(?P<name>\w+)(?P<sign>[<>=!]?)(?P<bound>.*)")
 
 
 class Need(NamedTuple):
-    """A condition on one parameter: it is on, or above, below or equal to a bound."""
+    """A condition on one parameter: it is on, or above, below, equal or unequal to a bound."""
 
     name: str
     sign: str
@@ -21,8 +21,8 @@ class Need(NamedTuple):
     def met_by(self, settings: Settings) -> bool:
         """Whether the settings' value fulfils it; of block weights, the largest."""
         value: Any = getattr(settings, self.name)
-        if self.sign == "=":
-            return str(value) == self.bound
+        if self.sign in ("=", "!"):
+            return (str(value) == self.bound) == (self.sign == "=")
         if Settings.parameter(self.name).kind == "weights":
             value = max(value.values(), default=1.0)
         number, bound = float(value), float(self.bound or 0)

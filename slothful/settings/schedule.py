@@ -9,6 +9,7 @@ from .methods import (
     DOWNSAMPLING,
     KEPT,
     METHODS,
+    NO_METHOD,
     ROUNDINGS,
     SCHEDULED,
     SLOTHFUL,
@@ -32,7 +33,7 @@ class ScheduleParameters:
         "tiles, Near-sighted Attention does both. Plain Tiles, Token Merging and Token "
         "Downsampling are HyperTile, ToMe and ToDo.",
         group="main",
-        choices=METHODS,
+        choices=(*METHODS, NO_METHOD),
     )
     peak_time: float = param(
         0.4,

@@ -15,6 +15,7 @@ from .order import ORDER
 from .parameter import Parameter, SettingsError, echo
 from .pooling import PoolingParameters
 from .schedule import ScheduleParameters
+from .sleep import SleepParameters
 from .tiles import TileParameters
 from .vae import VaeParameters
 
@@ -28,6 +29,7 @@ class Settings(
     DownsamplingParameters,
     LimitParameters,
     VaeParameters,
+    SleepParameters,
 ):
     """What the extension shall do to the self-attention, in the terms of the page.
 

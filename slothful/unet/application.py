@@ -12,9 +12,11 @@ import functools
 import weakref
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from ..planning.limits import within_limits
 from ..planning.moment import Moment, PassClock
 from ..planning.nothing import (
     KEPT,
@@ -26,15 +28,19 @@ from ..planning.nothing import (
     reason_of_site,
 )
 from ..planning.plan import SitePlan
-from ..planning.planner import may_apply, plan_site
+from ..planning.planner import may_apply, plan_awake, plan_site
 from ..planning.schedule import noise_level_time
 from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
 from ..settings.settings import Settings
-from .calls import LDM, Args, Kwargs
+from .calls import LDM, Args, Kwargs, fingerprint
 from .foreign import OwnHook
+from .memory import CallKey
 from .obstacles import YieldsTo
+from .prediction import Prediction
 from .site_hooks import SiteHooks
 from .sites import SiteModules, UnsupportedModelError, find_sites
+from .sleeping import Sleeper
+from .sleeping_parts import Call
 
 # the applications on a U-Net, in the order in which they came; the last is at work
 _OWNERS: weakref.WeakKeyDictionary[nn.Module, list[Application]] = weakref.WeakKeyDictionary()
@@ -59,10 +65,18 @@ class Application:
         self._site_hooks: dict[str, list[SiteHooks]] = {}
         self._names: list[str] = []
         self._idle_sites: list[Site] = []
+        self._sleeper = Sleeper(settings)
+        self._passes = 0
+        self._steps: dict[tuple[int, int], Moment] = {}  # of all passes
+        self._slept: set[tuple[int, int]] = set()
+        self._call_number = 0
+        self._step_begun = False
+        self._schedule: PassClock | None = None
         self._clock: PassClock | None = None
         self._pass = "base"
         self._size: tuple[int, int] | None = None
         self._at_work = False  # in this call
+        self._asleep: set[str] = set()  # the sites that sleep in it
         self._met: set[str] = {NEVER_CALLED}  # why nothing was applied, until something is
         self._applied: set[str] = set()
         self._known_names: dict[str, None] = {}  # of all U-Nets, in the order of their sites
@@ -80,11 +94,31 @@ class Application:
         the image.
         """
         self._pass, self._clock, self._size, self.moment = name, clock, size, None
+        self._schedule = clock
+        self._passes += 1
+        self._sleeper.forget()
+
+    def begin_step(self) -> None:
+        """Say that a step of the sampler begins, which may call the U-Net once or several times.
+
+        Without it, calls at one timestep are taken for those of one step.
+        """
+        self._step_begun = True
 
     @property
     def applied_sites(self) -> tuple[str, ...]:
         """The sites at which something was applied in any call so far, in their order."""
         return tuple(name for name in self._known_names if name in self._applied)
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """The steps of all passes so far, where the settings let something sleep."""
+        return tuple(self._steps.values())
+
+    @property
+    def asleep_steps(self) -> int:
+        """In how many of these something slept."""
+        return len(self._slept)
 
     def why_nothing(self) -> str | None:
         """Why nothing was applied in any call so far, None if something was: one of
@@ -106,10 +140,12 @@ class Application:
             hooks.prepare(grid)
         return self.plans.get(name)
 
-    def follow(self, unet: nn.Module) -> None:
+    def follow(self, unet: nn.Module, prediction: Prediction | None = None) -> None:
         """Move to another U-Net (a refiner, a hires checkpoint); no-op on the present one.
 
-        Raises `UnsupportedModelError`; nothing is applied to any U-Net then.
+        `prediction`: what it predicts, by default the noise on Stable Diffusion's schedule; only
+        whole calls that sleep need to know. Raises `UnsupportedModelError`, and `SettingsError`
+        where the settings do not suit the model; nothing is applied to any U-Net then.
         """
         if unet is self.unet:
             return
@@ -119,10 +155,13 @@ class Application:
         except UnsupportedModelError:
             self._met.add(NO_SITES)
             raise
+        # before the hooks at each attn1, which then are the first to see its answers
+        self._handles += self._sleeper.follow(unet, found, prediction or Prediction())
         self.unet = unet
         _OWNERS.setdefault(unet, []).append(self)
         before_unet = OwnHook(self._before_unet)
         self._handles.append(unet.register_forward_pre_hook(before_unet, with_kwargs=True))
+        self._handles.append(unet.register_forward_hook(OwnHook(self._after_unet)))
         for modules in found:
             name = modules.site.name
             self._names.append(name)
@@ -151,6 +190,7 @@ class Application:
         """Remove every hook from the U-Net."""
         for handle in self._handles:
             handle.remove()
+        self._sleeper.leave()
         for several in self._site_hooks.values():
             for hooks in several:
                 hooks.release()
@@ -165,17 +205,43 @@ class Application:
     # -- what the hooks do
 
     def _before_unet(self, unet: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        """Read the moment and the latent's size, once a call."""
-        # one synchronisation with the device a call; rows of a batch share their timestep
-        timestep = float(LDM.timesteps_of(args, kwargs).reshape(-1)[0])
-        rows, columns = (n * LATENT_FACTOR for n in LDM.tokens_of(args, kwargs).shape[-2:])
+        """Read the moment, the latent's size and what sleep asks for, once a call."""
+        latent = LDM.tokens_of(args, kwargs)
+        rows, columns = (n * LATENT_FACTOR for n in latent.shape[-2:])
+        timesteps = LDM.timesteps_of(args, kwargs).reshape(-1)[:1]
+        if self._sleeper.is_idle:
+            # one synchronisation with the device a call; rows of a batch share their timestep
+            self._begin_call(float(timesteps[0]), (columns, rows))
+            return
+        # what the rows are conditioned on is read along with it
+        conditions = LDM.conditioning_of(args, kwargs)
+        numbers = torch.cat([timesteps.float(), *map(fingerprint, conditions)])
+        timestep, *conditioning = numbers.tolist()
         self._begin_call(timestep, (columns, rows))
+        assert self.moment is not None
+        key = CallKey(
+            self._call_number, latent.shape, latent.dtype, latent.device, tuple(conditioning)
+        )
+        call = Call(key, self.moment.index, timestep, latent)
+        at_work = self._at_work and within_limits(self.settings, self.moment)
+        place = self._passes, self.moment.step
+        self._steps[place] = self.moment
+        for site in self._sleeper.begin_call(self.moment, call, at_work):
+            self._slept.add(place)
+            grid = grid_of(columns, rows, site.level)
+            self.plans[site.name] = plan_site(self.settings, self.moment, site, grid)
+            self._asleep.add(site.name)
+            self._applied.add(site.name)
+
+    def _after_unet(self, unet: nn.Module, args: Args, output: torch.Tensor) -> None:
+        self._sleeper.end_call()
 
     def _begin_call(self, timestep: float, size: tuple[int, int]) -> None:
         """`size`: the (width, height) in pixels of what the U-Net gets."""
         assert self.unet is not None
         self.moment = moment = self._next_moment(timestep, self._size or size)
         self.plans = dict.fromkeys(self._names)
+        self._asleep.clear()
         self._at_work = _OWNERS[self.unet][-1] is self
         if not self._at_work or self._applied:
             return
@@ -188,18 +254,31 @@ class Application:
 
     def _next_moment(self, timestep: float, size: tuple[int, int]) -> Moment:
         before = self.moment
-        step = 0 if before is None else before.step + (timestep != before.timestep)
-        if self.settings.time_axis == "noise level":
-            return Moment(timestep, noise_level_time(timestep), step, self._pass, size)
+        same_time = before is not None and timestep == before.timestep
+        self._call_number = self._call_number + 1 if same_time and not self._step_begun else 0
+        self._step_begun = False
+        step = 0 if before is None else before.step + (not same_time)
         if self._clock is None:
             self._clock = PassClock((timestep, 0.0))
-        return Moment(timestep, self._clock.progress(timestep), step, self._pass, size)
+        time, index = self._time_of(timestep), step
+        times: tuple[float, ...] = ()
+        if self._schedule is not None:
+            times = tuple(map(self._time_of, self._schedule.timesteps))
+            index = self._schedule.index(timestep)
+        return Moment(timestep, time, step, self._pass, size, times, index)
+
+    def _time_of(self, timestep: float) -> float:
+        if self.settings.time_axis == "noise level" or self._clock is None:
+            return noise_level_time(timestep)
+        return self._clock.progress(timestep)
 
     def _plan(self, site: Site, grid: Grid) -> SitePlan | None:
         """What happens at a site in this call."""
         if self.moment is None or not self._at_work:
             return None
-        plan = plan_site(self.settings, self.moment, site, grid)
+        if site.name in self._asleep:
+            return None
+        plan = plan_awake(self.settings, self.moment, site, grid)
         self.plans[site.name] = plan
         if not self._applied:
             self._look_why(site, grid)

@@ -98,7 +98,8 @@ class AttentionHooks:
         attention = self._layer.module.attn1
         return [
             attention.register_forward_pre_hook(OwnHook(self._before), with_kwargs=True),
-            attention.register_forward_hook(OwnHook(self._after)),
+            # before others look at its answers
+            attention.register_forward_hook(OwnHook(self._after), prepend=True),
         ]
 
     def prepare(self, plan: SitePlan | None) -> None:

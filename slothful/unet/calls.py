@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+
+from ..tokens.devices import to_device
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -18,7 +21,8 @@ class Dialect:
 
     `tokens` is the first argument of every module but the U-Net, where it is the latent; the second
     of an attention is its `context`, of the U-Net its `timesteps`. `value` are tokens for values
-    alone, `mask` hides keys, `frames` tell that there are tokens of other frames.
+    alone, `mask` hides keys, `labels` are what else the U-Net's rows are conditioned on, `frames`
+    tell that there are tokens of other frames.
     """
 
     tokens: str
@@ -26,6 +30,7 @@ class Dialect:
     value: str
     mask: str
     timesteps: str
+    labels: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
 
     def tokens_of(self, args: Args, kwargs: Kwargs) -> torch.Tensor:
@@ -37,6 +42,13 @@ class Dialect:
         """The timesteps that the U-Net is called with: (rows,)."""
         timesteps: torch.Tensor = args[1] if len(args) > 1 else kwargs[self.timesteps]
         return timesteps
+
+    def conditioning_of(self, args: Args, kwargs: Kwargs) -> list[torch.Tensor]:
+        """What the rows of a call of the U-Net are conditioned on, each (rows, ...)."""
+        by_name = [kwargs[name] for name in (self.context, *self.labels) if name in kwargs]
+        given = [*args[2:], *by_name]
+        several = [each if isinstance(each, (list, tuple)) else [each] for each in given]
+        return [each for some in several for each in some if isinstance(each, torch.Tensor)]
 
     def context_of(self, args: Args, kwargs: Kwargs) -> Any:
         """What an attention gets its keys from; None for its own tokens."""
@@ -77,6 +89,20 @@ LDM = Dialect(
     value="value",
     mask="mask",
     timesteps="timesteps",
+    labels=("y",),
     frames=("additional_tokens", "n_times_crossframe_attn_in_self"),
 )
 """ldm, sgm, Forge and ComfyUI."""
+
+
+def fingerprint(tensor: torch.Tensor) -> torch.Tensor:
+    """A number for each row of (rows, ...) that tells whether two rows hold the same: (rows,)."""
+    rows = tensor.reshape(len(tensor), -1).float()
+    return (rows * _weights(rows.shape[1], rows.device)).sum(dim=1)
+
+
+@functools.lru_cache(maxsize=16)
+def _weights(count: int, device: torch.device) -> torch.Tensor:
+    """Numbers in [0.5, 1.5) that repeat no pattern: (count,)."""
+    steps = torch.arange(1, count + 1, dtype=torch.float64) * 0.6180339887498949
+    return to_device((0.5 + steps % 1).float(), device)

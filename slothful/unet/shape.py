@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from ..planning.cost import SiteShape, UnetShape
-from .sites import blocks_with_levels, find_sites
+from torch import nn
+
+from ..planning.cost import RestShape, SiteShape, UnetShape
+from .sites import SiteModules, blocks_inside, blocks_with_levels, find_sites
 
 TEXT_TOKENS = 77
 """Tokens of a prompt of usual length."""
@@ -20,38 +23,38 @@ def shape_of(unet: Any) -> UnetShape:
     part_of = {
         id(module): (modules.site.name, part)
         for modules in found
-        for layer in modules.layers
-        for part, parent in (("cross", layer.attn2), ("mlp", layer.ff))
-        if parent is not None
+        for part, parent in _parts(modules)
         for module in parent.modules()
     }
-    parts: dict[tuple[str, str], float] = {}
-    per_position: dict[int, float] = {}
-    fixed = 0.0
-    for level, module, name in _leaves(unet):
+    parts: dict[tuple[str, str], float] = defaultdict(float)
+    rest: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for inside, level, module, name in _leaves(unet):
         if id(module) in own:
             continue
+        site, part = part_of.get(id(module), ("", ""))
         operations = 2.0 * _products(module)
-        if "emb_layers" in name or "embed" in name or "label_emb" in name:
-            fixed += operations
-        elif name.endswith(("attn2.to_k", "attn2.to_v")):
-            fixed += operations * TEXT_TOKENS
-        else:
-            if name.endswith("attn2.to_q"):  # the scores and the sum of the text's values
-                operations += 4.0 * TEXT_TOKENS * module.out_features
-            per_position[level] = per_position.get(level, 0.0) + operations
-            if id(module) in part_of:
-                part = part_of[id(module)]
-                parts[part] = parts.get(part, 0.0) + operations
-    shapes = tuple(
-        SiteShape(
-            modules.site,
-            parts.get((modules.site.name, "cross"), 0.0),
-            parts.get((modules.site.name, "mlp"), 0.0),
-        )
-        for modules in found
+        fixed = any(word in name for word in ("emb_layers", "embed", "label_emb"))
+        if name.endswith(("attn2.to_k", "attn2.to_v")):
+            fixed, part, operations = True, "prompt", operations * TEXT_TOKENS
+        elif name.endswith("attn2.to_q"):  # the scores and the sum of the text's values
+            operations += 4.0 * TEXT_TOKENS * module.out_features
+        rest[inside, level][fixed] += operations
+        parts[site, part] += operations
+    names = ("cross", "mlp", "around", "prompt")
+    shapes = (SiteShape(m.site, *(parts[m.site.name, part] for part in names)) for m in found)
+    return UnetShape(
+        tuple(shapes), tuple(RestShape(*place, *costs) for place, costs in sorted(rest.items()))
     )
-    return UnetShape(shapes, tuple(sorted(per_position.items())), fixed)
+
+
+def _parts(modules: SiteModules) -> Iterable[tuple[str, nn.Module]]:
+    """The parts of a site's transformer, inner ones last."""
+    yield "around", modules.transformer
+    layers: Any = modules.layers
+    for layer in layers:
+        yield "mlp", layer.ff
+        if layer.attn2 is not None:
+            yield "cross", layer.attn2
 
 
 def _is_layer(module: Any) -> bool:
@@ -74,10 +77,13 @@ def _products(module: Any) -> float:
     return float(area * module.in_channels * module.out_channels / groups)
 
 
-def _leaves(unet: Any) -> Iterable[tuple[int, Any, str]]:
-    """(level, module, name) of every convolution and linear layer."""
+def _leaves(unet: nn.Module) -> Iterable[tuple[int, int, Any, str]]:
+    """(blocks before or after its own, level, module, name) of every convolution and linear
+    layer.
+    """
     seen = set()
-    for _, level, block in blocks_with_levels(unet):
+    inside = blocks_inside(unet)
+    for site_name, level, block in blocks_with_levels(unet):
         for name, module in block.named_modules():
             if _is_layer(module):
                 seen.add(id(module))
@@ -86,7 +92,7 @@ def _leaves(unet: Any) -> Iterable[tuple[int, Any, str]]:
                     type(parent).__name__ == "Upsample" and module in parent.modules()
                     for parent in block.children()
                 )
-                yield level // 2 if up else level, module, name
+                yield inside[site_name], level // 2 if up else level, module, name
     for name, module in unet.named_modules():
         if _is_layer(module) and id(module) not in seen:
-            yield 1, module, name
+            yield -1, 1, module, name

@@ -62,19 +62,22 @@ def find_sites(unet: Any) -> tuple[SiteModules, ...]:
     if not found:
         raise UnsupportedModelError(f"{type(unet).__name__} has no self-attention")
     finest = min(level for _, level, _, _ in found)
+    inside = blocks_inside(unet)
     return tuple(
-        SiteModules(_site(name, index, level, finest, layers), transformer, layers)
+        SiteModules(_site(name, index, level, finest, layers, inside[name]), transformer, layers)
         for index, (name, level, transformer, layers) in enumerate(found)
     )
 
 
-def _site(name: str, index: int, level: int, finest: int, layers: tuple[nn.Module, ...]) -> Site:
+def _site(
+    name: str, index: int, level: int, finest: int, layers: tuple[nn.Module, ...], inside: int
+) -> Site:
     attention: Any = layers[0].attn1
     # a host's own layers may lack the numbers; then nothing is known of what they cost
     channels = getattr(attention.to_q, "in_features", 0)
     inner = getattr(attention.to_q, "out_features", 0)
     heads = getattr(attention, "heads", 1)
-    return Site(name, index, level, level // finest, channels, inner, heads, len(layers))
+    return Site(name, index, level, level // finest, channels, inner, heads, len(layers), inside)
 
 
 def blocks_with_levels(unet: Any) -> Iterator[tuple[str, int, nn.Module]]:
@@ -92,6 +95,16 @@ def blocks_with_levels(unet: Any) -> Iterator[tuple[str, int, nn.Module]]:
     for index, block in enumerate(unet.output_blocks):
         yield f"OUT{index:02d}", level, block
         level //= 2 if _contains(block, "Upsample") else 1
+
+
+def blocks_inside(unet: Any) -> dict[str, int]:
+    """For each block of the U-Net, by its site's name, how many blocks come before it, or after it
+    if it is an output block; for the middle block as many as there are on the longer side.
+    """
+    inputs, outputs = len(unet.input_blocks), len(unet.output_blocks)
+    before = {f"IN{index:02d}": index for index in range(inputs)}
+    after = {f"OUT{index:02d}": outputs - 1 - index for index in range(outputs)}
+    return {**before, "M00": max(inputs, outputs), **after}
 
 
 def _contains(block: nn.Module, class_name: str) -> bool:

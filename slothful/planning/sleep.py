@@ -1,0 +1,105 @@
+"""Sleep: in which steps of a pass a part of the U-Net is computed, and in which it gives what it
+gave before. Pure numbers, so that it can be drawn and counted before an image is made.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+from ..settings.methods import AWAKE, DEEP, WHOLE
+from ..settings.settings import Settings
+from .limits import skipped
+from .moment import Moment
+from .schedule import time_ratio
+from .site import Site
+
+_DUE = 1.0 - 1e-9
+"""Of an interval; shares such as three thirds do not sum up to one exactly."""
+
+
+def site_asleep_since(settings: Settings, moment: Moment, site: Site) -> int | None:
+    """The step since which a site sleeps at a moment, None where it is awake."""
+    if settings.sleep == DEEP and site.inside < settings.sleep_awake_blocks:
+        return None
+    return asleep_since(settings, moment, weight_of(settings, [site]))
+
+
+def weight_of(settings: Settings, sites: Sequence[Site]) -> float:
+    """How much longer or shorter than others a part sleeps, by the weight of its block, >= 0; parts
+    of many blocks sleep as one.
+    """
+    if settings.sleep in (DEEP, WHOLE):
+        return 1.0
+    block = sites[0]
+    return 0.0 if skipped(settings, block) else settings.block_weights.get(block.name, 1.0)
+
+
+def is_wanted(settings: Settings, moment: Moment, weight: float = 1.0) -> bool:
+    """Whether a later step gives again, or forecasts from, what is computed in this one."""
+    later = pass_steps(settings, moment, weight)[moment.index + 1 :]
+    return not all(later[:1] if settings.sleep_forecast == "last" else later)
+
+
+def asleep_since(settings: Settings, moment: Moment, weight: float = 1.0) -> int | None:
+    """The step in which what sleeps at a moment was last awake, None where it is awake now."""
+    if pass_steps(settings, moment, weight)[moment.index]:
+        return None
+    return awake_before(settings, moment, weight)
+
+
+def awake_before(settings: Settings, moment: Moment, weight: float = 1.0) -> int:
+    """The last step before that of a moment that is awake; of the first step, itself."""
+    steps = pass_steps(settings, moment, weight)
+    return max((index for index in range(moment.index) if steps[index]), default=0)
+
+
+def pass_steps(settings: Settings, moment: Moment, weight: float = 1.0) -> tuple[bool, ...]:
+    """Which steps of the pass of a moment are awake, at least up to the one after the moment's own.
+
+    Where the steps of a pass are not known beforehand, it is decided as if all of them were at the
+    time of this one.
+    """
+    count = len(moment.times) or moment.index + 2
+    if settings.sleep == AWAKE:
+        return (True,) * count
+    own = {"hires": settings.sleep_every_hires, "img2img": settings.sleep_every_img2img}
+    every = own.get(moment.pass_name, 0.0)
+    every = every if every >= 1 else settings.sleep_every
+    curve = settings.sleep_peak_time, settings.sleep_time_decay
+    if moment.times:
+        first, last = _steps_of(settings.sleep_first, count), _steps_of(settings.sleep_last, count)
+        return awake_steps(_intervals(every, weight, curve, moment.times), max(first, 1), last)
+    if not settings.sleep_first <= moment.time < 1.0 - settings.sleep_last:
+        return (True,) * count
+    return awake_steps(_intervals(every, weight, curve, (moment.time,) * count))
+
+
+def _steps_of(share: float, count: int) -> int:
+    """A share of the steps of a pass, in whole steps."""
+    return math.ceil(share * count - 1e-9)
+
+
+@functools.lru_cache(maxsize=256)
+def _intervals(
+    every: float, weight: float, curve: tuple[float, float], times: tuple[float, ...]
+) -> tuple[float, ...]:
+    return tuple(1.0 + (every - 1.0) * weight * time_ratio(time, *curve) for time in times)
+
+
+@functools.lru_cache(maxsize=256)
+def awake_steps(intervals: tuple[float, ...], first: int = 1, last: int = 0) -> tuple[bool, ...]:
+    """Which steps of a pass are awake.
+
+    `intervals`: for each step, how many steps one awake step serves there, >= 1; where it is no
+    whole number, longer and shorter ones take turns (2.5: 3, 2, 3, 2). The `first` and the `last`
+    steps are awake in any case.
+    """
+    steps, share = [], 1.0
+    for index, interval in enumerate(intervals):
+        always = index < first or index >= len(intervals) - last
+        awake = always or share >= _DUE
+        steps.append(awake)
+        share = (0.0 if always else share - awake) + 1.0 / interval
+    return tuple(steps)

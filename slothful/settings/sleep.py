@@ -1,0 +1,104 @@
+"""The parameters of sleep: which part of the U-Net is not computed anew in every step, and when."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .methods import FORECASTS, SLEEPS
+from .parameter import param
+
+_ASLEEP = ("sleep!nothing",)
+_SLEEP: dict[str, Any] = dict(group="sleep", needs=_ASLEEP)
+
+
+def _every(default: float, label: str, help: str, low: float, needs: tuple[str, ...]) -> Any:
+    return param(default, label, help, group="sleep", range=(low, 10), step=0.1, needs=needs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SleepParameters:
+    """Fields of `Settings`."""
+
+    sleep: str = param(
+        "nothing",
+        "What sleeps",
+        "Which part of the U-Net is not computed in every step, but repeats what it gave before. "
+        "The larger the part, the more time is saved and the more the image changes.",
+        group="sleep",
+        choices=SLEEPS,
+    )
+    sleep_every: float = _every(
+        2.0,
+        "Awake every",
+        "One step of this many is computed in full; 2.5 alternates between 3 and 2. 1 never "
+        "sleeps.",
+        1,
+        _ASLEEP,
+    )
+    sleep_every_img2img: float = _every(
+        0.0,
+        "Awake every, img2img",
+        "The same for img2img; below 1, the value above is used.",
+        0,
+        _ASLEEP,
+    )
+    sleep_every_hires: float = _every(
+        0.0,
+        "Awake every, hires",
+        "The same for the hires pass; below 1, the value above is used.",
+        0,
+        _ASLEEP,
+    )
+    sleep_first: float = param(
+        0.1,
+        "First steps awake",
+        "Share of the steps at the start of each pass that are always computed in full; the first "
+        "step always is.",
+        range=(0, 1),
+        step=0.05,
+        **_SLEEP,
+    )
+    sleep_last: float = param(
+        0.05,
+        "Last steps awake",
+        "Share of the steps at the end of each pass that are always computed in full.",
+        range=(0, 1),
+        step=0.05,
+        **_SLEEP,
+    )
+    sleep_peak_time: float = param(
+        1.0,
+        "Sleepiest time",
+        "When sleep is longest: 0 is pure noise (start), 1 is the clean image (end).",
+        range=(0, 1),
+        step=0.05,
+        group="sleep",
+        needs=("sleep_time_decay",),
+    )
+    sleep_time_decay: float = param(
+        0.0,
+        "Sleep decay",
+        "How fast sleep gets shorter away from that time; 0 keeps it the same in all steps.",
+        range=(0, 4),
+        step=0.1,
+        **_SLEEP,
+    )
+    sleep_awake_blocks: int = param(
+        3,
+        "Blocks awake",
+        "How many of the first and of the last blocks of the U-Net are computed while the deep "
+        "blocks sleep.",
+        range=(1, 11),
+        step=1,
+        group="sleep",
+        needs=("sleep=deep blocks",),
+    )
+    sleep_forecast: str = param(
+        "last",
+        "While asleep",
+        "last: repeats what it gave when it was last awake. linear: continues its last change. "
+        "curve: continues the curve through the last three.",
+        choices=FORECASTS,
+        **_SLEEP,
+    )
