@@ -71,9 +71,10 @@ def build_paste_note(elem_id: Callable[[str], str]) -> tuple[Any, Callable[[Any]
 
     def show(parameters: Any) -> Any:
         text = paste_note(parameters)
-        return gr.update(value=text, visible=bool(text))
+        # the id is not gradio's, which would give it to two elements
+        return gr.update(value=f'<div id="{elem_id("left_out")}">{text}</div>', visible=bool(text))
 
-    note = gr.HTML(visible=False, elem_id=elem_id("left_out"))
+    note = gr.HTML(visible=False)
     return note, show
 
 

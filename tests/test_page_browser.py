@@ -80,6 +80,21 @@ def test_a_pasted_infotext_restores_every_control(page):
     assert page.values() == values_of(CHANGED)
 
 
+def test_what_a_paste_left_out_is_named_on_the_page_until_the_next_one(page):
+    note = page.control("left_out")
+    page.paste(PASTED.replace("; ", "; global_ratio=9; from_the_future=1; ", 1))
+    page.wait_until(lambda: page.enabled and page.values() == values_of(CHANGED))
+    page.wait_until(lambda: "unknown parameter 'from_the_future'" in note.inner_text())
+    assert "Left out of the pasted parameters:" in note.inner_text()
+    page.wait_until(lambda: "Global ratio must be between 0 and 1, got '9'" in note.inner_text())
+    page.paste(PASTED)
+    page.wait_until(note.is_hidden)
+    # nothing of this is ours: all is left, switched off, and the closed accordion hides no note
+    page.paste(f"{REQUEST}, Slothful Attention: !!!, Version: v1.10.1")
+    page.wait_until(lambda: not page.enabled and "'!!!' is not of the form" in note.inner_text())
+    assert page.values() == values_of(CHANGED)
+
+
 def test_a_picture_is_sent_from_png_info(page, tmp_path):
     picture = np.zeros((64, 64, 3), np.uint8)
     (tmp_path / "made.png").write_bytes(base64.b64decode(encode(picture, PASTED)))

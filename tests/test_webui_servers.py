@@ -24,13 +24,18 @@ def own_server(tmp_path):
     """Starts servers with flags of their own, and stops them."""
     servers = []
 
-    def start(*flags, second_copy=None):
+    def start(*flags, second_copy=None, stored=None):
+        """`stored` are the page's defaults by tab and label, as somebody wrote them down."""
         folder = tmp_path / f"webui{len(servers)}"
         (folder / "models" / "Stable-diffusion").mkdir(parents=True)
         install(folder, SMALL)
         if second_copy is not None:
             (folder / "extensions").mkdir()
             (folder / "extensions" / second_copy).symlink_to(ROOT)
+        if stored is not None:
+            prefix = "customscript/slothful_attention.py"
+            config = {f"{prefix}/{label}": value for label, value in stored.items()}
+            (folder / "ui-config.json").write_text(json.dumps(config))
         servers.append(Webui(folder, flags))
         return servers[-1]
 
