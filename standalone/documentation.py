@@ -25,7 +25,8 @@ def method_table() -> str:
         "merging",
     )
     rows = []
-    for name, parts in PARTS.items():
+    for name in METHODS:
+        parts = PARTS[name]
         cells = map(_words, (parts.reduce, parts.tile, parts.global_ratio, parts.merge))
         rows.append((f"**{name}**", *cells))
     return _table(header, rows)
