@@ -36,7 +36,7 @@ FEW_KEYS = 64
 """Fewer keys than the coarsest self-attention of SD1 has at 512x512 lose what an image holds."""
 
 MOST_MOMENTS = 50
-"""The most steps of a pass that are looked at; of more, so many evenly spaced ones."""
+"""The most steps of a pass that are drawn; of more, so many evenly spaced ones."""
 
 MOST_TOKENS = 4e6
 """The most tokens of all sites and moments of a pass where each is counted: half a second."""
@@ -61,7 +61,10 @@ def describe(
     plans: dict[SitePlan, int] = {}
     asked = passes_of(fields, model)
     passes = [_describe_pass(settings, each, shape, plans, go_on) for each in asked]
-    moments = [(one.name, one.width, one.height, _looked_at(settings, one, shape)) for one in asked]
+    moments = [
+        (one.name, one.width, one.height, _looked_at(settings, one, shape, len(one.timesteps)))
+        for one in asked
+    ]
     nothing = None if model is None else why_nothing(settings, sites, moments)
     return {
         "model": "none" if model is None else "unsupported" if shape is None else "loaded",
@@ -98,7 +101,7 @@ def _describe_pass(
     """One pass; its "sites" name, for each of its "steps", the number of the plan in `plans`, -1
     where the site is left alone. "steps" are those that are looked at, from 0, of "step_count".
     """
-    moments = _looked_at(settings, each, shape)
+    moments = _looked_at(settings, each, shape, MOST_MOMENTS)
     acts = within_limits(settings, Moment(0.0, 0.0, 0, each.name, (each.width, each.height)))
     chosen: dict[str, list[SitePlan | None]] = {}
     for site in (own.site for own in shape.sites) if shape else ():
@@ -119,19 +122,20 @@ def _describe_pass(
             name: [-1 if plan is None else plans.setdefault(plan, len(plans)) for plan in row]
             for name, row in chosen.items()
         },
-        "left": _left(settings, each, shape, moments),
+        # of all steps: every so-manieth could be the one that sleeps
+        "left": _left(
+            settings, each, shape, _looked_at(settings, each, shape, len(each.timesteps))
+        ),
         "few": _few_keys(chosen),
         "asleep": [acts and asleep_since(settings, moment) is not None for moment in moments],
     }
 
 
-def _looked_at(settings: Settings, each: Pass, shape: UnetShape | None) -> list[Moment]:
-    """The moments of a pass that are drawn: all, or evenly spaced ones where they are many.
-
-    How many is a matter of the settings and the size alone, never of a clock.
+def _looked_at(settings: Settings, each: Pass, shape: UnetShape | None, most: int) -> list[Moment]:
+    """The moments of a pass: all, or evenly spaced ones where they are more than `most` or than
+    `MOST_TOKENS` allows. How many is a matter of settings and size, never of a clock.
     """
     moments = _moments(settings, each)
-    most = MOST_MOMENTS
     if shape is not None and _counts_tokens(settings):
         grids = (grid_of(each.width, each.height, own.site.level) for own in shape.sites)
         most = min(most, max(1, int(MOST_TOKENS / sum(math.prod(grid) for grid in grids))))
