@@ -96,7 +96,7 @@ class Reduce:
         shared, windows = self.global_reduction, self.key_windows
         if shared is None or windows is None:
             return own
-        if shared.merges:  # its tokens lie everywhere, so every window sees it
+        if self.merges:  # its tokens lie everywhere, so every window sees it
             return own + len(shared)
         return own + outside_count(shared, windows)
 
