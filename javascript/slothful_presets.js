@@ -97,6 +97,9 @@
                 icon.append(make("path", {class: "slothful-sign", d: sign}));
             }
         }
+        if (settings.sleep !== "nothing") {
+            icon.append(make("path", {class: "slothful-sign", d: "M10 4H22L10 14H22"}));
+        }
         const add = (side, height) => {
             const points = Array.from({length: 17}, (_, i) => i / 16).map((time) =>
                 `${(time * 32).toFixed(1)},${(17 - 16 * Math.min(height(time), 1)).toFixed(1)}`);
