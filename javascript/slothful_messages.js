@@ -11,11 +11,14 @@
      *  said. */
     function learn(declarations) {
         const {text} = slothfulAttention.elements;
+        // in words of our own: the host's labels have translations of others
         labels = {
-            width: text("Width"), height: text("Height"), steps: text("Sampling steps"),
-            denoising_strength: text("Denoising strength"), hr_scale: text("Upscale by"),
-            hr_resize_x: text("Resize width to"), hr_resize_y: text("Resize height to"),
-            hr_steps: text("Hires steps"),
+            width: text("the width"), height: text("the height"),
+            steps: text("the number of steps"), hr_steps: text("the number of hires steps"),
+            denoising_strength: text("the denoising strength"),
+            hr_scale: text("the upscale factor"),
+            hr_resize_x: text("the width of the hires pass"),
+            hr_resize_y: text("the height of the hires pass"),
         };
         for (const {name, label} of declarations) {
             controls.add(name);

@@ -44,7 +44,8 @@
         const {text} = slothfulAttention.elements;
         const {say} = slothfulAttention.messages;
         if (error) {
-            return [`${say(error)}.`];
+            const words = say(error);
+            return [words[0].toUpperCase() + words.slice(1)];
         }
         if (nothing) {
             const values = {reason: say(nothing)};
