@@ -96,7 +96,8 @@ class _Progress:
 
         def step(_: str, step: int, steps: int) -> None:
             self._bar.set_description_str(f"{name:<{WIDTH}}", refresh=False)
-            self._bar.update(100 / self._passes / steps)
+            part = 100 / self._passes / steps
+            self._bar.update(min(part, 100 - self._bar.n))  # sums of parts are not exact
 
         return step
 
