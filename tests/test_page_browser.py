@@ -422,7 +422,7 @@ def test_the_page_on_a_browser_without_newer_functions(embedded):
         page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
         page.page.locator("#tab_txt2img [data-preset='soft']").click()
         page.wait_until(lambda: page.value("preset") == "soft")
-        for method in Settings.parameter("method").choices:
+        for method in reversed(Settings.parameter("method").choices):
             page.choose("method", method)
             page.wait_until(lambda method=method: page.value("method") == method)
             page.page.wait_for_timeout(500)
