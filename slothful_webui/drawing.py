@@ -122,7 +122,7 @@ def _describe_pass(
             name: [-1 if plan is None else plans.setdefault(plan, len(plans)) for plan in row]
             for name, row in chosen.items()
         },
-        # of all steps: every so-manieth could be the one that sleeps
+        # of all steps: those that are not drawn may be the ones that sleep
         "left": _left(
             settings, each, shape, _looked_at(settings, each, shape, len(each.timesteps))
         ),

@@ -173,7 +173,8 @@ class SamplingScope:
             return
         try:
             if unet is not self._application.unet:
-                self._application.follow(unet, running_prediction())
+                sleeps = self._settings.sleep != "nothing"  # else its schedule is not worth reading
+                self._application.follow(unet, running_prediction() if sleeps else None)
         except slothful.UnsupportedModelError as error:
             self._obstacle = str(error)
 

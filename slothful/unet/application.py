@@ -161,7 +161,8 @@ class Application:
         _OWNERS.setdefault(unet, []).append(self)
         before_unet = OwnHook(self._before_unet)
         self._handles.append(unet.register_forward_pre_hook(before_unet, with_kwargs=True))
-        self._handles.append(unet.register_forward_hook(OwnHook(self._after_unet)))
+        if not self._sleeper.is_idle:
+            self._handles.append(unet.register_forward_hook(OwnHook(self._after_unet)))
         for modules in found:
             name = modules.site.name
             self._names.append(name)
@@ -262,7 +263,7 @@ class Application:
             self._clock = PassClock((timestep, 0.0))
         time, index = self._time_of(timestep), step
         times: tuple[float, ...] = ()
-        if self._schedule is not None:
+        if self._schedule is not None and not self._sleeper.is_idle:
             times = tuple(map(self._time_of, self._schedule.timesteps))
             index = self._schedule.index(timestep)
         return Moment(timestep, time, step, self._pass, size, times, index)
