@@ -426,7 +426,7 @@ def test_the_page_on_a_browser_without_newer_functions(embedded):
             page.choose("method", method)
             page.wait_until(lambda method=method: page.value("method") == method)
             page.page.wait_for_timeout(500)
-        page.type_number("peak_time", "7")
+        page.set_hidden("peak_time", "7")
         page.wait_until(lambda: "must be between" in panel.inner_text())
 
 
