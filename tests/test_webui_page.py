@@ -1,6 +1,6 @@
 """What only the page of the real webui can show. Needs WEBUI_DIR and Chromium.
 
-What it shares with the embedded host's page is in test_page_browser.py and test_page_drawings.py.
+What it shares with the embedded host's page is in test_page_*.py of this folder.
 """
 
 import numpy as np

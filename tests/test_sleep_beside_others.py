@@ -1,0 +1,146 @@
+"""Sleep beside others in a U-Net: what they add and hook, and that nothing of ours is left."""
+
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+from ldm.modules.diffusionmodules.util import timestep_embedding
+
+import slothful
+from slothful import PassClock
+from tests.sleeping import PARTS, STEPS, Request, SlowSleep, sleeping
+from tests.unets import make_unet, module_state
+
+
+@torch.no_grad()
+def test_residuals_reach_the_blocks_that_are_awake():
+    """As ControlNet adds them: to what every block gave, by a forward of its own."""
+    unet, slow, request = make_unet("sd1"), SlowSleep("sd1", "deep blocks"), Request("sd1")
+
+    def with_residuals(model, amount):
+        def forward(x, timesteps, context=None, **kwargs):
+            embedding = model.time_embed(timestep_embedding(timesteps, model.model_channels))
+            hs, h = [], x
+            for block in model.input_blocks:
+                h = block(h, embedding, context)
+                hs.append(h)
+            h = model.middle_block(h, embedding, context)
+            h = h + amount * torch.ones(h.shape)
+            for block in model.output_blocks:
+                skip = hs.pop()
+                skip = skip + amount * torch.ones(skip.shape)
+                h = block(torch.cat([h, skip], dim=1), embedding, context)
+            return model.out(h)
+
+        return forward
+
+    amount = 0.3
+    unet.forward = with_residuals(unet, amount)
+    with slothful.applied(unet, sleeping("deep blocks")) as application:
+        application.begin_pass("base", PassClock(STEPS))
+        request.run(unet, STEPS[0])
+        output = request.run(unet, STEPS[1])
+        # the same from the kept tensor and the awake blocks, by hand
+        (entries,) = application._sleeper._memory._entries.values()
+        h = entries["deep"][-1].value
+    model, hs, x = slow.unet, [], request.latent
+    timesteps = torch.full((2,), STEPS[1])
+    embedding = model.time_embed(timestep_embedding(timesteps, model.model_channels))
+    for block in model.input_blocks[:3]:
+        x = block(x, embedding, request.keywords["context"])
+        hs.append(x)
+    for block in model.output_blocks[-3:]:
+        h = block(torch.cat([h, hs.pop() + amount], 1), embedding, request.keywords["context"])
+    torch.testing.assert_close(output, model.out(h), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_hooks_of_others_see_what_they_always_see():
+    """What they do to an answer is done once, not once more to what was kept."""
+    unet, request = make_unet("sd1"), Request("sd1")
+    attention = next(m for n, m in unet.named_modules() if n.endswith("attn1"))
+    seen = []
+
+    def double(module, args, answers):
+        seen.append(answers.clone())
+        return answers * 2
+
+    for early in (True, False):
+        handles = [attention.register_forward_hook(double)] if early else []
+        with slothful.applied(unet, sleeping("self-attention")) as application:
+            if not early:
+                handles.append(attention.register_forward_hook(double))
+            application.begin_pass("base", PassClock(STEPS))
+            request.run(unet, STEPS[0])
+            request.run(unet, STEPS[1])
+        handles[0].remove()
+    for first, again in (seen[:2], seen[2:]):
+        assert torch.equal(first, again)
+
+
+@torch.no_grad()
+def test_who_writes_into_what_was_given_makes_the_next_call_compute_it():
+    unet, request = make_unet("sd1"), Request("sd1")
+    attention = next(m for n, m in unet.named_modules() if n.endswith("attn1"))
+
+    def write(module, args, answers):
+        answers.mul_(2)
+
+    handle = attention.register_forward_hook(write)
+    with slothful.applied(unet, sleeping("self-attention")) as application:
+        application.begin_pass("base", PassClock(STEPS))
+        request.run(unet, STEPS[0])
+        request.run(unet, STEPS[1])
+        assert application.plans["IN01"] is None
+        assert type(application.plans["OUT11"]).__name__ == "Sleep"
+    handle.remove()
+
+
+@pytest.mark.parametrize("part", PARTS)
+@torch.no_grad()
+def test_nothing_is_left_after_success_and_after_a_failure(part):
+    unet, request = make_unet("sd1"), Request("sd1")
+    block = unet.output_blocks[-1]
+    mine = block.forward
+    block.forward = lambda *args, **kwargs: mine(*args, **kwargs)  # somebody else's
+    state = module_state(unet)
+    kept = []
+
+    def run(fails: bool) -> None:
+        with slothful.applied(unet, sleeping(part)) as application:
+            application.begin_pass("base", PassClock(STEPS))
+            request.run(unet, STEPS[0])
+            entries = application._sleeper._memory._entries
+            kept.extend(
+                weakref.ref(entry.value)
+                for parts in entries.values()
+                for several in parts.values()
+                for entry in several
+            )
+            if fails:
+                unet.out[-1].register_forward_pre_hook(lambda m, a: 1 / 0)
+            request.run(unet, STEPS[1])
+
+    run(fails=False)
+    assert module_state(unet) == state
+    if part != "whole calls":  # where it sleeps, nothing runs that could fail
+        with pytest.raises(ZeroDivisionError):
+            run(fails=True)
+        unet.out[-1]._forward_pre_hooks.clear()
+        assert module_state(unet) == state
+    gc.collect()
+    assert kept
+    assert not any(reference() is not None for reference in kept)
+
+
+@torch.no_grad()
+def test_a_copy_of_the_unet_is_awake_and_free():
+    unet, request = make_unet("sd1"), Request("sd1")
+    plain = request.run(unet, STEPS[1])
+    with slothful.applied(unet, sleeping("deep blocks")) as application:
+        application.begin_pass("base", PassClock(STEPS))
+        request.run(unet, STEPS[0])
+        twin = copy.deepcopy(unet)
+        assert torch.equal(request.run(twin, STEPS[1]), plain)
