@@ -94,6 +94,19 @@ def test_where_every_step_is_awake_the_images_are_the_same_to_the_bit(part):
                 assert torch.equal(request.run(unet, timestep), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.no_grad()
+def test_steps_are_known_by_timesteps_in_half_precision(dtype):
+    """The webui hands them over in the U-Net's dtype, which rounds some of them up."""
+    unet, request = make_unet("sd1"), Request("sd1")
+    steps = tuple(999.3 * 0.93**index for index in range(20))
+    with slothful.applied(unet, sleeping("whole calls", sleep_every=10)) as application:
+        application.begin_pass("base", PassClock(steps))
+        for index, timestep in enumerate(steps):
+            unet(request.latent, torch.full((2,), timestep, dtype=dtype), **request.keywords)
+            assert application.moment.index == index
+
+
 @pytest.mark.parametrize("part", PARTS)
 @torch.no_grad()
 def test_rows_do_not_depend_on_what_else_is_in_the_batch(part):

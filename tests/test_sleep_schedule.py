@@ -151,6 +151,26 @@ def test_a_timestep_belongs_to_the_last_step_that_has_begun(timesteps, data):
 
 
 @given(
+    st.floats(0, 999),
+    st.lists(st.floats(0.02, 40), min_size=1, max_size=50),
+    st.floats(-1, 1),
+    st.data(),
+)
+def test_a_timestep_that_was_rounded_belongs_to_its_own_step(last, gaps, rounding, data):
+    """Also where the steps lie nearer to each other than what is forgiven."""
+    timesteps = [last]
+    for gap in gaps:
+        timesteps.insert(0, timesteps[0] + gap)
+    clock = PassClock(timesteps)
+    index = data.draw(st.integers(0, len(timesteps) - 1))
+    least = min(0.01, min(gaps) / 2.1)
+    assert clock.index(timesteps[index] + rounding * least) == index
+    # what lies further away is of the step before
+    if index and gaps[len(gaps) - index] > 0.05:
+        assert clock.index(timesteps[index] + 0.02) == index - 1
+
+
+@given(
     st.lists(st.integers(0, 40), min_size=1, max_size=3, unique=True).map(sorted),
     st.integers(1, 10),
     st.sampled_from(["last", "linear", "curve"]),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+SAME_TIME = 0.01
+"""Timesteps that are so near are one: hosts compute them in more than one way."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
@@ -38,10 +41,15 @@ class PassClock:
 
     timesteps: Sequence[float]
 
-    def index(self, timestep: float) -> int:
-        """The step that a timestep belongs to: the last that has begun by then, from 0."""
+    def index(self, timestep: float, within: float = SAME_TIME) -> int:
+        """The step that a timestep belongs to, from 0: the nearest one if it lies `within` so many
+        timesteps, else the last that has begun by then.
+        """
+        away = [abs(step - timestep) for step in self.timesteps]
+        if min(away) <= within:
+            return max(index for index, each in enumerate(away) if each == min(away))
         begun = sum(step >= timestep for step in self.timesteps)
-        return min(max(begun - 1, 0), len(self.timesteps) - 1)
+        return max(begun - 1, 0)
 
     def progress(self, timestep: float) -> float:
         """0 at the schedule's first timestep, 1 at its last, linear in steps between.

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ..planning.limits import within_limits
-from ..planning.moment import Moment, PassClock
+from ..planning.moment import SAME_TIME, Moment, PassClock
 from ..planning.nothing import (
     KEPT,
     NEVER_CALLED,
@@ -32,7 +32,7 @@ from ..planning.planner import may_apply, plan_awake, plan_site
 from ..planning.schedule import noise_level_time
 from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
 from ..settings.settings import Settings
-from .calls import LDM, Args, Kwargs, fingerprint
+from .calls import LDM, Args, Kwargs, fingerprint, rounding
 from .foreign import OwnHook
 from .memory import CallKey
 from .obstacles import YieldsTo
@@ -75,6 +75,7 @@ class Application:
         self._clock: PassClock | None = None
         self._pass = "base"
         self._size: tuple[int, int] | None = None
+        self._rounding = 0.0  # of timesteps, by the dtype that they come in
         self._at_work = False  # in this call
         self._asleep: set[str] = set()  # the sites that sleep in it
         self._met: set[str] = {NEVER_CALLED}  # why nothing was applied, until something is
@@ -210,6 +211,7 @@ class Application:
         latent = LDM.tokens_of(args, kwargs)
         rows, columns = (n * LATENT_FACTOR for n in latent.shape[-2:])
         timesteps = LDM.timesteps_of(args, kwargs).reshape(-1)[:1]
+        self._rounding = rounding(timesteps.dtype)
         if self._sleeper.is_idle:
             # one synchronisation with the device a call; rows of a batch share their timestep
             self._begin_call(float(timesteps[0]), (columns, rows))
@@ -265,7 +267,8 @@ class Application:
         times: tuple[float, ...] = ()
         if self._schedule is not None and not self._sleeper.is_idle:
             times = tuple(map(self._time_of, self._schedule.timesteps))
-            index = self._schedule.index(timestep)
+            within = max(SAME_TIME, self._rounding * timestep)
+            index = self._schedule.index(timestep, within)
         return Moment(timestep, time, step, self._pass, size, times, index)
 
     def _time_of(self, timestep: float) -> float:

@@ -95,6 +95,13 @@ LDM = Dialect(
 """ldm, sgm, Forge and ComfyUI."""
 
 
+def rounding(dtype: torch.dtype) -> float:
+    """By which part of itself a number may change as it becomes this dtype: a host that computes in
+    half precision may hand over its timesteps so.
+    """
+    return torch.finfo(dtype).eps / 2 if dtype.is_floating_point else 0.0
+
+
 def fingerprint(tensor: torch.Tensor) -> torch.Tensor:
     """A number for each row of (rows, ...) that tells whether two rows hold the same: (rows,)."""
     rows = tensor.reshape(len(tensor), -1).float()

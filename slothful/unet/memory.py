@@ -10,6 +10,8 @@ import dataclasses
 
 import torch
 
+from ..planning.moment import SAME_TIME
+
 KEPT = 3
 """At most so many entries of a part: a forecast needs no more."""
 
@@ -60,7 +62,7 @@ class Memory:
         """A call at a timestep in 0..1000. Where time goes back, as in Restart, what is kept is of
         another path.
         """
-        if self._last_timestep is not None and timestep > self._last_timestep:
+        if self._last_timestep is not None and timestep > self._last_timestep + SAME_TIME:
             self._entries.clear()
         self._last_timestep = timestep
 
