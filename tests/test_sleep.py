@@ -1,6 +1,7 @@
 """Sleep in a U-Net: what sleeps is not computed, and gives what it gave."""
 
 import random
+import weakref
 
 import pytest
 import torch
@@ -138,6 +139,23 @@ def test_methods_are_applied_while_awake():
             if index % 2 == 0:
                 assert torch.equal(output, alone[index])
     assert kinds == [{"Reduce"}, {"Sleep"}] * 3 + [{"Reduce"}]
+
+
+@pytest.mark.parametrize(("forecast", "most"), [("last", 1), ("linear", 2), ("curve", 3)])
+@torch.no_grad()
+def test_no_more_is_kept_than_a_forecast_looks_at(forecast, most):
+    unet, request, answers = make_unet("sd1"), Request("sd1"), []
+    settings = sleeping("self-attention", sleep_forecast=forecast, sleep_every=1.5)
+    with slothful.applied(unet, settings) as application:
+        application.begin_pass("base", PassClock(STEPS))
+        attention = unet.input_blocks[1][1].transformer_blocks[0].attn1
+        attention.register_forward_hook(
+            lambda module, args, output: answers.append(weakref.ref(output))
+        )
+        for timestep in STEPS[:-1]:
+            request.run(unet, timestep)
+        # asleep, the attention may give the tensor that is kept
+        assert len({id(each()) for each in answers if each() is not None}) == most
 
 
 def test_as_many_awake_blocks_as_there_are_leave_nothing_to_sleep():

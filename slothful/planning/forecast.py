@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+LOOKS_AT = {"last": 1, "linear": 2, "curve": 3}
+"""At how many earlier steps a forecast looks, by its kind."""
+
 
 def forecast_weights(kind: str, steps: Sequence[int], at: int) -> tuple[float, ...]:
     """With which weights what was given in `steps` (increasing, oldest first) makes a forecast of

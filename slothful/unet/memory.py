@@ -12,9 +12,6 @@ import torch
 
 from ..planning.moment import SAME_TIME
 
-KEPT = 3
-"""At most so many entries of a part: a forecast needs no more."""
-
 
 @dataclasses.dataclass(frozen=True)
 class CallKey:
@@ -72,14 +69,16 @@ class Memory:
             if all(entries[-1].step < step for entries in parts.values()):
                 del self._entries[key]
 
-    def keep(self, key: CallKey, part: str, step: int, value: torch.Tensor) -> None:
-        """Keep what a part gave, (batch, ...), beside what it gave in earlier steps."""
+    def keep(self, key: CallKey, part: str, step: int, value: torch.Tensor, most: int) -> None:
+        """Keep what a part gave, (batch, ...), beside what it gave in earlier steps: `most` entries
+        in all.
+        """
         inference = value.is_inference()
         value = value.clone() if inference else value
         entry = Entry(step, value, None if inference else value._version)
         parts = self._entries.setdefault(key, {})
         earlier = [old for old in parts.get(part, []) if old.step < step]
-        parts[part] = [*earlier, entry][-KEPT:]
+        parts[part] = [*earlier, entry][-most:]
 
     def found(self, key: CallKey, part: str, since: int = 0) -> list[Entry]:
         """What a part gave, oldest first; empty where its last is of before step `since` or was

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from ..planning.forecast import forecast_weights
+from ..planning.forecast import LOOKS_AT, forecast_weights
 from ..planning.site import Site
 from ..settings.methods import ATTENTION, AWAKE, DEEP, SELF_ATTENTION, TRANSFORMERS, WHOLE
 from ..settings.parameter import SettingsError
@@ -91,7 +91,8 @@ class Part:
 
     def _keep(self, name: str, value: torch.Tensor) -> None:
         if self._call is not None:
-            self._memory.keep(self._call.key, name, self._call.step, value)
+            most = LOOKS_AT[self._kind]
+            self._memory.keep(self._call.key, name, self._call.step, value, most)
 
     def _given(self, name: str, call: Call) -> torch.Tensor:
         """What it gave last, or a forecast from what it gave the last times."""
