@@ -18,6 +18,7 @@ def sleeping(part: str, **changes) -> Settings:
         sleep_every=2,
         sleep_first=0,
         sleep_last=0,
+        sleep_min_steps=1,
         keep_middle=False,
     )
     return Settings(**{**values, **changes})

@@ -91,7 +91,9 @@ def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
 def test_what_sleeps_costs_nothing(layout, part, monkeypatch):
     monkeypatch.setattr(CrossAttention, "forward", matrix_products)
     unet = make_unet(layout)
-    settings = Settings(method="Sleep only", sleep=part, sleep_first=0, keep_middle=False)
+    settings = Settings(
+        method="Sleep only", sleep=part, sleep_first=0, keep_middle=False, sleep_min_steps=1
+    )
     steps, time = (600.0, 500.0, 400.0), slothful.noise_level_time
     times = tuple(map(time, steps))
     moments = [Moment(t, time(t), i, "base", None, times, i) for i, t in enumerate(steps)]

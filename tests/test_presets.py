@@ -2,13 +2,15 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slothful import Settings
+from benchmarks.speed.models import blank_unet
+from slothful import Moment, Settings, estimate, shape_of
 from slothful_webui.presets import SHIPPED, Preset, PresetError, PresetFolderError, PresetFolders
 from tests.test_settings import any_settings
 
@@ -27,6 +29,36 @@ def test_every_shipped_preset_can_be_read_and_explains_itself(folders, caplog):
         preset = folders.load(name)
         assert preset.settings != Settings()
         assert preset.description.endswith(".")
+
+
+SHARES = {"a third": 1 / 3, "half": 1 / 2, "two thirds": 2 / 3}
+"""How much of a U-Net is computed, as descriptions say it."""
+
+
+def shares_said():
+    """(preset, share, family) of every description that tells a share."""
+    folders = PresetFolders([SHIPPED])
+    for name in folders.names():
+        words = folders.load(name).description
+        for clause in re.findall(r"(?:: |, )([^:,.]*?(?:SDXL|SD1\.5)'s?[^,.]*)", words):
+            (share,) = (value for text, value in SHARES.items() if text in clause)
+            family = "sdxl" if "SDXL" in clause else "sd15"
+            yield pytest.param(name, share, family, id=f"{name} {family}")
+
+
+@pytest.mark.parametrize(("name", "share", "family"), shares_said())
+def test_what_a_preset_says_is_computed_is_computed(folders, name, share, family):
+    settings, shape = folders.load(name).settings, shape_of(blank_unet(family))
+    times = tuple(index / 20 for index in range(20))
+    moments = [Moment(1000 * (1 - t), t, i, "base", None, times, i) for i, t in enumerate(times)]
+    size = 1024 if family == "sdxl" else 512
+    assert estimate(settings, shape, size, size, moments).total_share == pytest.approx(
+        share, abs=0.07
+    )
+
+
+def test_descriptions_tell_shares():
+    assert len(list(shares_said())) >= 4
 
 
 @given(settings=any_settings)

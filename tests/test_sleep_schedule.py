@@ -11,6 +11,7 @@ from slothful import PassClock, Settings, SettingsError, Site
 from slothful.planning.forecast import forecast_weights
 from slothful.planning.moment import Moment
 from slothful.planning.sleep import asleep_since, awake_steps, pass_steps, weight_of
+from slothful_webui.presets import SHIPPED, PresetFolders
 
 COUNTS = st.integers(1, 60)
 INTERVALS = st.integers(10, 100).map(lambda tenths: tenths / 10)
@@ -67,7 +68,9 @@ def test_longer_intervals_never_wake_more_often(count, intervals):
 
 @given(COUNTS, INTERVALS, st.data())
 def test_a_sleeping_step_names_the_last_one_that_was_awake(count, every, data):
-    settings = Settings(sleep="deep blocks", sleep_every=every, sleep_first=0, sleep_last=0)
+    settings = Settings(
+        sleep="deep blocks", sleep_every=every, sleep_first=0, sleep_last=0, sleep_min_steps=1
+    )
     all_moments = moments(settings, count)
     moment = data.draw(st.sampled_from(all_moments))
     since = asleep_since(settings, moment)
@@ -190,6 +193,29 @@ def test_a_steady_change_is_continued(steps, ahead, slope):
     at = steps[-1] + ahead
     weights = forecast_weights("linear", steps, at)
     assert sum(w * slope * step for w, step in zip(weights, steps)) == pytest.approx(slope * at)
+
+
+@given(st.integers(1, 50), st.integers(1, 60), st.floats(0, 0.95))
+def test_a_pass_with_too_few_steps_never_sleeps(fewest, count, start):
+    """One that begins inside the schedule counts as its part of a whole one."""
+    settings = Settings(
+        sleep="deep blocks", sleep_every=10, sleep_first=0, sleep_last=0, sleep_min_steps=fewest
+    )
+    times = tuple(start + (1 - start) * index / count for index in range(count))
+    steps = pass_steps(settings, Moment(500, start, 0, "hires", None, times, 0))
+    short = count < fewest * (1 - start)
+    assert all(steps) == (short or count == 1)
+
+
+@pytest.mark.parametrize("name", [n for n in PresetFolders([SHIPPED]).names() if "asleep" in n])
+def test_presets_let_nothing_sleep_in_few_steps_unless_that_is_asked_for(name):
+    settings = PresetFolders([SHIPPED]).load(name).settings
+    assert settings.sleep != "nothing"
+    for count in range(1, 9):
+        assert all(pass_steps(settings, moments(settings, count)[0]))
+    assert not all(pass_steps(settings, moments(settings, 20)[0]))
+    asked = settings.replace(sleep_min_steps=1, sleep_first=0)
+    assert not all(pass_steps(asked, moments(asked, 4)[0]))
 
 
 def test_an_interval_below_1_is_refused_by_name():

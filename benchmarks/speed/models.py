@@ -33,12 +33,8 @@ FAMILIES = {
 """The layouts by name, with the widths and depths of the published models."""
 
 
-@torch.no_grad()
-def make_unet(family: str, device: torch.device, dtype: torch.dtype) -> UNetModel:
-    """A U-Net of a family with random weights, in inference mode.
-
-    Its parameters could be trained, as `peak_memory` needs.
-    """
+def blank_unet(family: str) -> UNetModel:
+    """A U-Net of a family without any numbers in it, on torch's device "meta"."""
     with torch.device("meta"):
         unet = UNetModel(
             image_size=32, in_channels=4, out_channels=4, num_res_blocks=2,
@@ -46,6 +42,16 @@ def make_unet(family: str, device: torch.device, dtype: torch.dtype) -> UNetMode
         )  # fmt: skip
     if family == "sdxl":
         _thin_out_layers(unet)
+    return unet
+
+
+@torch.no_grad()
+def make_unet(family: str, device: torch.device, dtype: torch.dtype) -> UNetModel:
+    """A U-Net of a family with random weights, in inference mode.
+
+    Its parameters could be trained, as `peak_memory` needs.
+    """
+    unet = blank_unet(family)
     unet = unet.to(dtype).to_empty(device=device).eval()
     generator = torch.Generator(device).manual_seed(0)
     for module in unet.modules():

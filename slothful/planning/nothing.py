@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+from ..settings.methods import AWAKE
 from ..settings.settings import Settings
 from .limits import within_limits
 from .moment import Moment
@@ -17,6 +18,7 @@ from .planner import (
     site_strength,
 )
 from .site import Grid, Site, grid_of
+from .sleep import is_short
 
 NO_SITES = "this model has no self-attention that can be changed"
 NEVER_CALLED = "the U-Net is never called"
@@ -31,6 +33,7 @@ DEEP = "all blocks with a weight above 0 are deeper than the method is set to re
 PARTS_OFF = "merging is off for self-attention, cross-attention and MLP"
 RATIO = "the merge ratio is too small to merge any token"
 NO_METHOD = "no method is chosen, and every step is awake"
+SHORT = "no method is chosen, and the pass has fewer steps than sleep needs"
 STRENGTH = "the strength never exceeds 1 in these steps and blocks"
 CELLS = "the strength is too close to 1: at this size, no tokens share a key"
 TILES = "the tiles are at least as large as the image"
@@ -40,7 +43,7 @@ NOT_RUN = "something else computed the self-attention in all blocks"
 
 REASONS = (
     *(NEVER_CALLED, NO_SITES, NO_HIRES, NO_BASE, SMALL, NARROW, LOW, WEIGHTS, MIDDLE, DEEP),
-    *(NO_METHOD, PARTS_OFF, RATIO, STRENGTH, CELLS, TILES, BOTH, PAYS, NOT_RUN),
+    *(NO_METHOD, SHORT, PARTS_OFF, RATIO, STRENGTH, CELLS, TILES, BOTH, PAYS, NOT_RUN),
 )
 """In the order in which they are met: of several, the last came nearest to an effect."""
 
@@ -122,7 +125,8 @@ def reason_of_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -
         return PAYS
     parts = PARTS[settings.method]
     if parts == Parts():
-        return NO_METHOD
+        sleeps = settings.sleep != AWAKE
+        return SHORT if sleeps and is_short(settings, moment) else NO_METHOD
     if parts.merge is not None:
         if not (settings.merge_attention or settings.merge_cross or settings.merge_mlp):
             return PARTS_OFF

@@ -62,7 +62,7 @@ def pass_steps(settings: Settings, moment: Moment, weight: float = 1.0) -> tuple
     time of this one.
     """
     count = len(moment.times) or moment.index + 2
-    if settings.sleep == AWAKE:
+    if settings.sleep == AWAKE or is_short(settings, moment):
         return (True,) * count
     own = {"hires": settings.sleep_every_hires, "img2img": settings.sleep_every_img2img}
     every = own.get(moment.pass_name, 0.0)
@@ -74,6 +74,14 @@ def pass_steps(settings: Settings, moment: Moment, weight: float = 1.0) -> tuple
     if not settings.sleep_first <= moment.time < 1.0 - settings.sleep_last:
         return (True,) * count
     return awake_steps(_intervals(every, weight, curve, (moment.time,) * count))
+
+
+def is_short(settings: Settings, moment: Moment) -> bool:
+    """Whether the pass of a moment has too few steps to sleep. A pass that begins inside the
+    schedule of noise has as many as its part of it asks for.
+    """
+    times = moment.times
+    return bool(times) and len(times) < settings.sleep_min_steps * (1.0 - times[0])
 
 
 def _steps_of(share: float, count: int) -> int:

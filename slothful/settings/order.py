@@ -73,4 +73,5 @@ ORDER = (
     "sleep_time_decay",
     "sleep_awake_blocks",
     "sleep_forecast",
+    "sleep_min_steps",
 )

@@ -102,3 +102,12 @@ class SleepParameters:
         choices=FORECASTS,
         **_SLEEP,
     )
+    sleep_min_steps: int = param(
+        10,
+        "Fewest steps",
+        "Passes of fewer steps never sleep: where steps are few, as with LCM, Turbo and Lightning, "
+        "each one counts. An img2img or hires pass counts as the part of a whole one that it is.",
+        range=(1, 50),
+        step=1,
+        **_SLEEP,
+    )
