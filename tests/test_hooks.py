@@ -4,6 +4,7 @@ import types
 
 import pytest
 import torch
+from torch.utils._pytree import tree_map
 
 import slothful
 from slothful import Settings
@@ -114,19 +115,27 @@ def test_in_nested_use_the_innermost_acts_and_all_is_undone(sd1_unet):
 
 @every_method
 def test_images_of_a_batch_do_not_depend_on_each_other(any_unet, settings):
-    # of these inputs no two tokens are so similar that rounding decides which joins which
-    latent, timesteps, keywords = inputs(any_unet, batch=3, seed=3)
+    call = inputs(any_unet, batch=5)
     with slothful.applied(any_unet, settings):
-        together = any_unet(latent, timesteps, **keywords)
+        image, again = (_of_rows(any_unet, call, [0, *others])[0] for others in ([1, 2], [3, 4]))
+    assert torch.equal(image, again)
+
+
+@every_method
+def test_images_do_not_depend_on_the_size_of_their_batch(any_unet, settings):
+    # of these inputs no two tokens are so similar that rounding decides which joins which
+    call = inputs(any_unet, batch=3, seed=3)
+    with slothful.applied(any_unet, settings):
+        together = _of_rows(any_unet, call, [0, 1, 2])
         for row in range(3):
-            one = {
-                name: [v[row : row + 1] for v in value]
-                if isinstance(value, list)
-                else value[row : row + 1]
-                for name, value in keywords.items()
-            }
-            alone = any_unet(latent[row : row + 1], timesteps[:1], **one)
+            alone = _of_rows(any_unet, call, [row])
             torch.testing.assert_close(together[row : row + 1], alone)
+
+
+def _of_rows(unet, call, rows):
+    """What some rows of a call give."""
+    latent, timesteps, keywords = tree_map(lambda tensor: tensor[rows], call)
+    return unet(latent, timesteps, **keywords)
 
 
 @every_method
