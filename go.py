@@ -5,6 +5,7 @@
     python go.py test     checks the style and runs the tests; with --slow also those that take long
                           (further arguments go to pytest)
     python go.py speed    times every method and its peers on full-size U-Nets
+    python go.py pictures measures the U-Net's time of whole pictures, with sleep and without
     python go.py effects  measures what every parameter does to images
 
 Inside a virtual environment packages are installed there; otherwise into .venv beside this file.
@@ -32,6 +33,7 @@ EXTRA = {
     "page": ["page.txt"],
     "test": ["page.txt", "benchmarks.txt", "test.txt"],
     "speed": ["benchmarks.txt"],
+    "pictures": ["benchmarks.txt"],
     "effects": ["benchmarks.txt"],
 }
 """The commands, and the requirements that each has besides the host's."""
@@ -39,6 +41,7 @@ MODULES = {
     "demo": ["standalone", "grid"],
     "page": ["standalone", "page"],
     "speed": ["benchmarks.speed"],
+    "pictures": ["benchmarks.pictures"],
     "effects": ["benchmarks.effects"],
 }
 """What the commands run, further arguments after it."""
@@ -69,7 +72,7 @@ def main() -> int:
     if not _set_up(["host.txt", *EXTRA[command]]):
         return 1
     os.chdir(ROOT)
-    if command != "speed":  # whose figures are of torch as it comes
+    if command not in ("speed", "pictures"):  # whose figures are of torch as it comes
         # threads that wait sleep: on a busy machine images are made several times as fast
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if command in MODULES:

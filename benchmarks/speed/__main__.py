@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         args.model, args.size, args.rounds, args.batch = ["narrow"], ["768x768"], 2, 1
     try:
         settings = Settings.from_mapping(json.loads(args.settings))
-        sizes = [_read_size(text) for text in args.size]
-        _check_only(args.only or (), variants(settings, Moment(0.0, 1.0)))
+        sizes = [read_size(text) for text in args.size]
+        check_only(args.only or (), variants(settings, Moment(0.0, 1.0)))
         if args.device == "cpu" and args.dtype != "fp32":  # which its group norm cannot mix
             raise ValueError(f"--dtype must be fp32 on a CPU, got {args.dtype!r}")
     except ValueError as error:
@@ -93,14 +93,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read_size(text: str) -> tuple[int, int]:
+def read_size(text: str) -> tuple[int, int]:
+    """(width, height) in pixels; raises `ValueError` for what is no size."""
     width, _, height = text.partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) % 64 == int(height) % 64 == 0):
         raise ValueError(f"size must be WIDTHxHEIGHT in multiples of 64, got {text!r}")
     return int(width), int(height)
 
 
-def _check_only(beginnings: Sequence[str], names: Collection[str]) -> None:
+def check_only(beginnings: Sequence[str], names: Collection[str]) -> None:
+    """Raises `ValueError` where no variant begins with one of these."""
     for text in beginnings:
         if not any(name.startswith(text) for name in names):
             known = ", ".join(names)

@@ -117,7 +117,7 @@ def measure(
     memory: dict[str, int | None] = {}
     kernels: dict[str, float] = {}
     with contextlib.ExitStack() as patches:
-        unets = {name: _with_the_same_weights(unet) for name in variants}
+        unets = {name: with_the_same_weights(unet) for name in variants}
         for name, own in unets.items():
             patches.enter_context(variants[name](own))
             if watch_memory:  # which takes time on a CPU
@@ -198,11 +198,18 @@ def _kernel_seconds(unet: nn.Module, inputs: Inputs) -> float:
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         _call(unet, inputs)
         torch.cuda.synchronize()
-    on_gpu = (e for e in profiled.events() if e.device_type == torch.autograd.DeviceType.CUDA)
-    return sum(event.time_range.elapsed_us() for event in on_gpu) / 1e6
+    return kernels_of(profiled)[0]
 
 
-def _with_the_same_weights(unet: nn.Module) -> nn.Module:
+def kernels_of(profiled: profile) -> tuple[float, int]:
+    """How long a GPU's kernels took (s), and how many there were."""
+    kind = torch.autograd.DeviceType.CUDA
+    took = [e.time_range.elapsed_us() for e in profiled.events() if e.device_type == kind]
+    return sum(took) / 1e6, len(took)
+
+
+def with_the_same_weights(unet: nn.Module) -> nn.Module:
+    """A U-Net of its own for a variant, whose weights are those of `unet`."""
     return copy.deepcopy(unet, {id(weight): weight for weight in unet.parameters()})
 
 
