@@ -35,8 +35,8 @@ OLDER_LAYOUTS = (
     (*_NAMES[: _NAMES.index("vae_tile_size") + 1], COMPARE),
 )
 """The lists of older pages that are no beginning of `LAYOUT`: with "enabled" 28, 46, 48 and 75
-arguments. Add this version's before parameters are added; the first of these must not be a switch,
-or what an older page says about a comparison is taken for it.
+arguments. Each release adds its own; the first parameter after it must not be a switch, or what an
+older page says about a comparison is taken for it.
 """
 
 
