@@ -9,9 +9,9 @@ from ldm.modules.attention import CrossAttention
 import slothful
 from benchmarks.effects.cost import flop_counter, matrix_products
 from benchmarks.pictures.__main__ import main
-from benchmarks.pictures.report import rows
+from benchmarks.pictures.report import as_table, rows
 from benchmarks.pictures.sampling import picture
-from benchmarks.pictures.timing import Measured, Timed, measure, script, total
+from benchmarks.pictures.timing import Measured, Profiled, Timed, measure, script, total
 from benchmarks.pictures.variants import NONE, Call, Ours, Variant, deep, held_bytes, variants
 from tests.unets import inputs, make_unet
 
@@ -125,16 +125,26 @@ def test_a_table_says_the_median_of_the_rounds_and_as_many_steps_as_take_no_long
         return tuple((Timed(0, 1.0), Timed(asleep, each)) for each in seconds)
 
     measured = {
-        NONE: Measured(((Timed(0, 1.0),),) * 3, 0),
-        name: Measured(rounds(0.25, 0.5, 1.0), 3 * 2**20),
-    }
+        NONE: Measured(((Timed(0, 1.0),),) * 3, 0, (Profiled(0, 0.5, 100),), 5 * 2**20),
+        name: Measured(
+            rounds(0.25, 0.5, 1.0), 3 * 2**20,
+            (Profiled(0, 0.5, 110), Profiled(asleep, 0.1, 20)), 7 * 2**20,
+        ),
+    }  # fmt: skip
     none, fewer, ours = rows(shape, made, made, shown, measured, every_call=False)
     expected = (full + 0.5 * (20 - full)) / 20
     assert ours.relative == pytest.approx(expected)
     assert ours.spread == pytest.approx((0.75 - 0.375) / 2 * (20 - full) / 20)
     assert none.relative == 1
+    kernels = full * 110 + (20 - full) * 20
+    seconds = full * 0.5 + (20 - full) * 0.1
+    assert (ours.kernels, none.kernels) == (kernels, 2000)
+    assert (ours.kernel_seconds, ours.kernel_time) == pytest.approx((seconds, seconds / 10))
+    line = next(line for line in as_table([none, fewer, ours]).splitlines() if name in line)
+    assert line.endswith(f"| 3.0 | {seconds / 10:.1%} | {seconds:.4g} | {kernels} | 2.0 |")
     steps = int(expected * 20)
     assert (fewer.variant, fewer.relative) == (f"fewer steps: {steps}", steps / 20)
+    assert fewer.kernels == 100 * steps
 
 
 def test_settings_that_differ_in_their_schedule_alone_are_one_program():

@@ -54,8 +54,8 @@ class Conditions:
 class Row:
     """A variant in one picture: its U-Net time relative to no patch by the clock, the median of the
     rounds and half the range between their quartiles; the arithmetic that is counted; how many of
-    the calls are full; the bytes kept between calls, of GPUs also the kernels' time and number
-    relative to no patch, and the peak memory above it (bytes).
+    the calls are full; the bytes kept between calls; of GPUs also the kernels' time relative to no
+    patch and in seconds, how many were started, and the peak memory above no patch (bytes).
     """
 
     variant: str
@@ -66,7 +66,8 @@ class Row:
     seconds: float
     kept: int = 0
     kernel_time: float | None = None
-    kernels: float | None = None
+    kernel_seconds: float | None = None
+    kernels: int | None = None
     peak_over_none: int | None = None
 
 
@@ -101,7 +102,7 @@ def rows(
         if own.kernels and none.kernels:
             row = dataclasses.replace(
                 row, kernel_time=own.kernel_seconds / none.kernel_seconds,
-                kernels=own.kernels / none.kernels,
+                kernel_seconds=own.kernel_seconds, kernels=round(own.kernels),
                 peak_over_none=measured[leader].peak - measured[NONE].peak,
             )  # fmt: skip
         found.append(row)
@@ -144,10 +145,16 @@ def _fewer_steps(made: Picture, found: Sequence[Row]) -> list[Row]:
         share = len(picture(made.sampler, steps, made.size).calls) / count
         if share <= reference.relative:
             break
+    none = found[0]
     row = dataclasses.replace(
-        found[0], variant=f"fewer steps: {steps}", relative=share, counted=share,
-        full_calls=f"{round(share * count)} of {count}", seconds=found[0].seconds * share,
+        none, variant=f"fewer steps: {steps}", relative=share, counted=share,
+        full_calls=f"{round(share * count)} of {count}", seconds=none.seconds * share,
     )  # fmt: skip
+    if none.kernel_seconds is not None and none.kernels is not None:
+        row = dataclasses.replace(
+            row, kernel_time=share, kernel_seconds=none.kernel_seconds * share,
+            kernels=round(none.kernels * share),
+        )  # fmt: skip
     return [row]
 
 
@@ -156,13 +163,13 @@ def as_table(rows: Sequence[Row]) -> str:
     headers = ["variant", "U-Net time", "spread", "counted", "full calls", "time, s", "kept, MiB"]
     on_gpu = any(row.kernel_time is not None for row in rows)
     if on_gpu:
-        headers += ["kernels' time", "kernels", "peak over no patch, MiB"]
+        headers += ["kernels' time", "kernels, s", "kernels started", "peak over no patch, MiB"]
     lines = [headers, ["---"] * len(headers)]
     for row in rows:
         cells = [row.variant, f"{row.relative:.1%}", f"{row.spread:.1%}", f"{row.counted:.1%}",
                  row.full_calls, f"{row.seconds:.4g}", f"{row.kept / 2**20:.1f}"]  # fmt: skip
         if on_gpu and row.kernel_time is not None:
-            cells += [f"{row.kernel_time:.1%}", f"{row.kernels:.1%}",
+            cells += [f"{row.kernel_time:.1%}", f"{row.kernel_seconds:.4g}", f"{row.kernels}",
                       f"{row.peak_over_none / 2**20:.1f}"]  # fmt: skip
         lines.append(cells)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
