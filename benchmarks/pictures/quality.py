@@ -1,0 +1,247 @@
+"""How far images are from those computed in full, and how much of the arithmetic they cost.
+
+python -m benchmarks.pictures.quality                        the small model, held-out captions
+python -m benchmarks.pictures.quality --search --images 6    others, to choose settings on
+
+Fewer steps, the rivals and ours, on images of the project's small model. Every image is measured
+against the one of the same caption, seed and number of steps without a patch. Change is 1 - SSIM;
+cost is the counted arithmetic of all of the image's calls. Intervals are of 95 %, by bootstrap over
+images. Adds a row for each image to sleep.csv in --out; what is there is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import dataclasses
+import functools
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+import slothful
+from benchmarks.effects.metrics import likeness
+from benchmarks.effects.runs import scene_of
+from benchmarks.effects.table import interval
+from benchmarks.pictures.sampling import Picture, picture
+from benchmarks.pictures.variants import Call, Play, Theirs, Variant, deep, variants
+from benchmarks.rivals import EasyCache
+from benchmarks.speed.__main__ import check_only, read_size
+from slothful import UnetShape
+from standalone.attention import sdpa_attention
+from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
+from standalone.console import replace_unknown_letters
+from standalone.processing import to_images
+from standalone.samplers import SAMPLERS, Sampler, randn
+
+COLUMNS = ("model", "sampler", "steps", "size", "variant", "seed", "left", "change")
+FIRST = {"search": 41_000_000, "judge": 42_000_000}
+"""Seeds of the scenes whose captions are the prompts, and of the noise; training, evaluation and
+the study of effects use others."""
+BATCH = 4
+
+
+class Fewer(Variant):
+    """No patch, and this share of the steps."""
+
+    def __init__(self, share: float):
+        self.share = share
+
+
+class MeasuredEasyCache(Theirs):
+    """EasyCache by its own rule: how much it skips is known when the image is made."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda unet, picture: EasyCache(unet), lambda shape, picture: {})
+        self._rival: EasyCache | None = None
+
+    def calls(self, shape: UnetShape, picture: Picture) -> list[Call]:
+        """Of the image that was made last."""
+        skipped = set(self._rival.skipped if self._rival else ())
+        return [
+            Call("skipped" if index in skipped else "computed", float(index not in skipped))
+            for index in range(len(picture.calls))
+        ]
+
+    @contextlib.contextmanager
+    def playing(self, unet: nn.Module, picture: Picture) -> Iterator[Play]:
+        """See `Variant`."""
+        with EasyCache(unet) as rival:
+            self._rival = rival
+            rival.begin_pass(len(picture.calls))
+            yield Play(functools.partial(setattr, rival, "index"), lambda: ())
+            self._rival = types.SimpleNamespace(skipped=list(rival.skipped))  # type: ignore[assignment]
+
+
+def contestants() -> dict[str, Variant]:
+    """All that are compared, by name."""
+    found: dict[str, Variant] = {f"{share:.0%} of the steps": Fewer(share)
+                                 for share in (0.8, 0.5, 0.35)}  # fmt: skip
+    timed = variants()
+    found |= {name: timed[name] for name in timed if name.startswith(("DeepCache", "T-G", "Spec"))}
+    found["EasyCache"] = MeasuredEasyCache()
+    for every in (3, 5):
+        for awake in (1, 2):
+            for forecast in ("last", "linear"):
+                own = deep(every, awake, sleep_forecast=forecast, sleep_first=0, sleep_last=0)
+                found[f"deep blocks n = {every}, {awake} awake, {forecast}"] = own
+    found |= {name: timed[name] for name in timed if name.startswith(("preset", "whole"))}
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images that are compared: of a model, a sampler, of (width, height) pixels."""
+
+    model: StableDiffusion
+    sampler: str
+    steps: int
+    size: tuple[int, int]
+    cfg_scale: float
+
+    @torch.no_grad()
+    def made(
+        self, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
+    ) -> tuple[list[np.ndarray], Picture]:
+        """An image (height, width, 3) for each prompt and seed, in one batch, and its calls."""
+        share = variant.share if isinstance(variant, Fewer) else 1.0
+        made = picture(self.sampler, max(round(self.steps * share), 1), self.size)
+        unet = self.model.model.diffusion_model
+        sampler = Sampler(self.sampler, self.model, lambda params: None)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        noise = randn(generators, (4, self.size[1] // 8, self.size[0] // 8))
+        texts = (self.model.get_learned_conditioning(list(p)) for p in (prompts, [""] * len(seeds)))
+        request: Any = types.SimpleNamespace(cfg_scale=self.cfg_scale)
+        with sdpa_attention(), variant.playing(unet, made) as play:
+            calls = iter(range(len(made.calls)))
+            handle = unet.register_forward_pre_hook(lambda *_: play.prepare(next(calls)))
+            try:
+                sigmas = sampler.get_sigmas(None, made.steps)
+                latents = sampler.run(request, noise, sigmas, generators, seeds, *texts)
+            finally:
+                handle.remove()
+            decoded = self.model.decode_first_stage(latents)
+        return [np.asarray(image) for image in to_images(decoded)], made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 2 when the input was wrong, after one line that says what."""
+    replace_unknown_letters()
+    args = _parser().parse_args(arguments)
+    chosen = contestants()
+    try:
+        check_only(args.only or (), chosen)
+        images = Images(load(args.model), args.sampler, args.steps, read_size(args.size), args.cfg)
+    except (CheckpointError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.only:
+        chosen = {name: v for name, v in chosen.items() if name.startswith(tuple(args.only))}
+    path = args.out / "sleep.csv"
+    conditions = (args.model.stem, args.sampler, str(args.steps), args.size)
+    first = FIRST["search" if args.search else "judge"]
+    seeds = range(first, first + args.images)
+    _make(images, chosen, conditions, seeds, path)
+    rows = [row for row in _rows(path) if row[:4] == conditions and int(row[5]) in seeds]
+    print(as_table(rows, list(chosen)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.pictures.quality", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
+    add("--size", default="256x256")
+    add("--sampler", default="Euler", choices=list(SAMPLERS), metavar="NAME")
+    add("--steps", type=int, default=20)
+    add("--cfg", type=float, default=5.0)
+    add("--images", type=int, default=24)
+    add("--search", action="store_true", help="captions and seeds to choose settings on")
+    add("--only", nargs="+", metavar="NAME", help="the beginnings of names")
+    add("--out", type=Path, default=Path("outputs/pictures"))
+    return parser
+
+
+def _make(
+    images: Images,
+    chosen: dict[str, Variant],
+    conditions: tuple[str, ...],
+    seeds: Sequence[int],
+    path: Path,
+) -> None:
+    """Make and measure what is missing, batch by batch."""
+    done = {(row[4], int(row[5])) for row in _rows(path) if row[:4] == conditions}
+    shape = slothful.shape_of(images.model.model.diffusion_model)
+    batches = [seeds[start : start + BATCH] for start in range(0, len(seeds), BATCH)]
+    with tqdm(total=len(batches) * (1 + len(chosen)), unit="batch") as bar:
+        for batch in batches:
+            prompts = [scene_of(seed, 0).caption for seed in batch]
+            missing = [name for name in chosen if any((name, seed) not in done for seed in batch)]
+            bar.update(1 + len(chosen) - len(missing))
+            full, whole = images.made(Variant(), prompts, batch) if missing else ([], None)
+            for name in missing:
+                bar.set_postfix_str(name)
+                own, made = images.made(chosen[name], prompts, batch)
+                cost = sum(call.cost for call in chosen[name].calls(shape, made))
+                left = cost / len(whole.calls)
+                changes = [1 - likeness(a, b)["ssim"] for a, b in zip(own, full)]
+                _append(
+                    path,
+                    [
+                        (*conditions, name, str(seed), f"{left:.4f}", f"{change:.5f}")
+                        for seed, change in zip(batch, changes)
+                    ],
+                )
+                bar.update()
+
+
+def _rows(path: Path) -> list[tuple[str, ...]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [tuple(row) for row in csv.reader(file)][1:]
+
+
+def _append(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *rows] if new else rows)
+
+
+def as_table(rows: Sequence[tuple[str, ...]], names: Sequence[str]) -> str:
+    """A Markdown table of the variants, from the most arithmetic left to the least: change, and the
+    difference to the next one of fewer steps, and of DeepCache, that leave no less.
+    """
+    changes = {name: {row[5]: float(row[7]) for row in rows if row[4] == name} for name in names}
+    left = {name: float(np.mean([float(r[6]) for r in rows if r[4] == name] or [np.nan]))
+            for name in names}  # fmt: skip
+    rivals = {"fewer steps": "of the steps", "DeepCache": "DeepCache"}
+    lines = [f"| variant | left | change | {' | '.join(f'less {r}' for r in rivals)} |",
+             "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    for name in sorted(names, key=lambda each: -left[each]):
+        cells = []
+        for kind in rivals.values():
+            others = [o for o in names if kind in o and o != name and left[o] >= left[name] - 0.01]
+            nearest = min(others, key=lambda each: left[each], default=None)
+            paired = [v - changes[nearest][seed] for seed, v in changes[name].items()
+                      if nearest and seed in changes[nearest]]  # fmt: skip
+            cells.append(f"{interval(paired)} ({nearest})" if nearest else "")
+        own = interval(list(changes[name].values()))
+        lines.append(f"| {name} | {left[name]:.0%} | {own} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
