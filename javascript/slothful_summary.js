@@ -4,43 +4,54 @@
     constructor() {
         const {make, text} = slothfulAttention.elements;
         this.rows = make("tbody");
+        this.held = make("p", {class: "slothful-caption"});
         const heads = [text("Remaining computation"), text("self-attention"), text("U-Net")];
         this.table = make("table", {},
             make("thead", {}, make("tr", {}, ...heads.map((h) => make("th", {scope: "col"}, h)))),
             this.rows);
         this.notes = make("p", {class: "slothful-notes", role: "status"});
         this.root = make("section", {class: "slothful-summary",
-            "aria-label": text("Remaining computation")}, this.table);
+            "aria-label": text("Remaining computation")}, this.table, this.held);
     }
 
     /** Draw `answer`, what the server said: {passes, model, nothing: why nothing will change, or
      *  null} or {error}. `notes` is placed by whoever made this. */
     draw(answer) {
-        const {make, write, text} = slothfulAttention.elements;
+        const {make, write, text, number} = slothfulAttention.elements;
         const passes = (answer.passes || []).filter((pass) => pass.left);
         this.table.hidden = passes.length === 0 || Boolean(answer.nothing);
-        const key = JSON.stringify(passes.map((pass) => [pass.name, pass.left]));
+        const rows = passes.map(({name, left}) => ({name, left}));
+        if (rows.length > 1) {
+            rows.push({name: "whole image", left: answer.left});
+        }
+        const least = Boolean(answer.measured);
+        const key = JSON.stringify([rows, least]);
         if (key !== this.key) {
             this.key = key;
-            this.rows.replaceChildren(...passes.map((pass) => make("tr", {},
-                make("th", {scope: "row"}, text(pass.name)),
-                make("td", {}, this._share(pass.left.attention)),
-                make("td", {}, this._share(pass.left.unet)))));
+            this.rows.replaceChildren(...rows.map(({name, left}) => make("tr", {},
+                make("th", {scope: "row"}, text(name)),
+                make("td", {}, this._share(left.attention, least)),
+                make("td", {}, this._share(left.unet, least)))));
         }
+        this.held.hidden = !answer.held || this.table.hidden;
+        write(this.held, text("Sleep holds about {size} MiB for each image of a batch.", {
+            size: number(answer.held || 0, answer.held < 10 ? 1 : 0)}));
         const notes = this._notes(answer);
         this.notes.hidden = notes.length === 0;
         write(this.notes, notes.join(" "));
     }
 
-    _share(part) {
-        const {make} = slothfulAttention.elements;
+    _share(part, least) {
+        const {make, text} = slothfulAttention.elements;
         const bar = make("span", {class: "slothful-bar", "aria-hidden": "true"});
         bar.style.setProperty("--slothful-part", Math.min(part, 1).toFixed(3));
-        const cell = make("span", {class: "slothful-share"}, bar, `${Math.round(part * 100)} %`);
+        const share = `${Math.round(part * 100)} %`;
+        const cell = make("span", {class: "slothful-share"}, bar,
+            least ? text("at least {share}", {share}) : share);
         return cell;
     }
 
-    _notes({error, model, nothing, only_vae: onlyVae, passes}) {
+    _notes({error, model, nothing, only_vae: onlyVae, measured, passes}) {
         const {text} = slothfulAttention.elements;
         const {say} = slothfulAttention.messages;
         if (error) {
@@ -55,6 +66,10 @@
         const notes = model === "none" ? [text("No model is loaded yet.")] : [];
         if (model === "loaded" && passes.some((pass) => !pass.exact)) {
             notes.push(text("The schedule of this sampler is not known; evenly spaced steps are shown."));
+        }
+        if (measured && passes.some((pass) => pass.asleep.includes(true))) {
+            notes.push(text("At most the steps that are drawn so will sleep: what changes is " +
+                "measured while the image is made."));
         }
         const few = passes.map((pass) => pass.few).filter(Boolean)
             .sort((one, other) => one.keys - other.keys)[0];

@@ -19,7 +19,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .planning.cost import Cost, SiteShape, UnetShape, estimate
+from .planning.cost import NO_COST, Cost, MadeCall, SiteShape, UnetShape, cost_of, estimate
+from .planning.held import held_numbers
 from .planning.limits import within_limits
 from .planning.moment import Moment, PassClock
 from .planning.nothing import why_nothing
@@ -28,7 +29,7 @@ from .planning.plan import Merge, Reduce, SitePlan, Sleep
 from .planning.planner import plan_site, site_strength
 from .planning.schedule import TRAIN_STEPS, noise_level_time
 from .planning.site import LATENT_FACTOR, Site, grid_of
-from .planning.sleep import asleep_since
+from .planning.sleep import asleep_since, check_awake_blocks, is_measured
 from .settings.methods import METHODS
 from .settings.needs import idle_parameters
 from .settings.parameter import Parameter, SettingsError, echo
@@ -68,10 +69,12 @@ __all__ = [
     "KNOWN_SITES",
     "LATENT_FACTOR",
     "METHODS",
+    "NO_COST",
     "PARTS",
     "TRAIN_STEPS",
     "Application",
     "Cost",
+    "MadeCall",
     "Merge",
     "Moment",
     "Parameter",
@@ -90,11 +93,15 @@ __all__ = [
     "VaeTiles",
     "applied",
     "asleep_since",
+    "check_awake_blocks",
+    "cost_of",
     "echo",
     "estimate",
     "find_sites",
     "grid_of",
+    "held_numbers",
     "idle_parameters",
+    "is_measured",
     "noise_level_time",
     "plan_site",
     "shape_of",

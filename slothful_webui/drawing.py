@@ -6,11 +6,12 @@ All of it comes from the core, so that the page shows what will happen and compu
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 from slothful import (
+    NO_COST,
+    Cost,
     Moment,
     PassClock,
     Reduce,
@@ -18,19 +19,21 @@ from slothful import (
     SitePlan,
     Sleep,
     UnetShape,
-    UnsupportedModelError,
     asleep_since,
+    check_awake_blocks,
     estimate,
     grid_of,
+    held_numbers,
     idle_parameters,
+    is_measured,
     noise_level_time,
     plan_site,
-    shape_of,
     why_nothing,
     within_limits,
 )
-from slothful_webui.engine import unet_of
+from slothful_webui.engine import number_size, unet_of
 from slothful_webui.passes import Fields, Pass, passes_of
+from slothful_webui.shapes import known_shape
 
 FEW_KEYS = 64
 """Fewer keys than the coarsest self-attention of SD1 has at 512x512 lose what an image holds."""
@@ -41,7 +44,7 @@ MOST_MOMENTS = 50
 MOST_TOKENS = 4e6
 """The most tokens of all sites and moments of a pass where each is counted: half a second."""
 
-_shapes: weakref.WeakKeyDictionary[Any, UnetShape | None] = weakref.WeakKeyDictionary()
+MIB = 1024**2
 
 
 def describe(
@@ -53,14 +56,24 @@ def describe(
     no model yet, or "unsupported"; the last two have no sites, plans or costs. "nothing" says why
     the U-Net will do what it does without the settings, None where it will not or there is no
     model yet; "only_vae" is true where the VAE will be tiled all the same. "idle" are the
-    parameters without effect, each with the names of those that stand in its way. `go_on` is called
+    parameters without effect, each with the names of those that stand in its way. "left" is what is
+    left to compute of all passes, "measured" true where less may sleep than is drawn, "held" the
+    MiB that sleep holds for each image of a batch. Raises `SettingsError` for settings that leave
+    nothing of the model to sleep. `go_on` is called
     between the sites, and ends it by raising.
     """
-    shape = None if model is None else _shape(model)
+    unet = None if model is None else unet_of(model)
+    shape = known_shape(unet)
+    if shape is not None:
+        check_awake_blocks(settings, len(shape.deep))
     sites = [] if shape is None else [each.site for each in shape.sites]
     plans: dict[SitePlan, int] = {}
     asked = passes_of(fields, model)
-    passes = [_describe_pass(settings, each, shape, plans, go_on) for each in asked]
+    costs = [_cost(settings, each, shape) for each in asked]
+    passes = [
+        _describe_pass(settings, each, shape, cost, plans, go_on)
+        for each, cost in zip(asked, costs)
+    ]
     moments = [
         (one.name, one.width, one.height, _looked_at(settings, one, shape, len(one.timesteps)))
         for one in asked
@@ -72,29 +85,20 @@ def describe(
                   for s in sites],
         "plans": [_describe_plan(plan) for plan in plans],
         "passes": passes,
+        "left": _left(sum(costs, NO_COST)),
+        "measured": is_measured(settings),
+        "held": 0.0 if shape is None else _held(settings, shape, asked, number_size(unet)),
         "nothing": nothing,
         "only_vae": nothing is not None and settings.vae_tiles,
         "idle": idle_parameters(settings),
     }  # fmt: skip
 
 
-def _shape(model: Any) -> UnetShape | None:
-    """The shape of the model's U-Net, None where nothing can be applied to it."""
-    unet = unet_of(model)
-    if unet is None:
-        return None
-    if unet not in _shapes:
-        try:
-            _shapes[unet] = shape_of(unet)
-        except UnsupportedModelError:
-            _shapes[unet] = None
-    return _shapes[unet]
-
-
 def _describe_pass(
     settings: Settings,
     each: Pass,
     shape: UnetShape | None,
+    cost: Cost,
     plans: dict[SitePlan, int],
     go_on: Callable[[], None],
 ) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def _describe_pass(
     where the site is left alone. "steps" are those that are looked at, from 0, of "step_count".
     """
     moments = _looked_at(settings, each, shape, MOST_MOMENTS)
-    acts = within_limits(settings, Moment(0.0, 0.0, 0, each.name, (each.width, each.height)))
+    acts = within_limits(settings, _place(each))
     chosen: dict[str, list[SitePlan | None]] = {}
     for site in (own.site for own in shape.sites) if shape else ():
         go_on()
@@ -122,10 +126,7 @@ def _describe_pass(
             name: [-1 if plan is None else plans.setdefault(plan, len(plans)) for plan in row]
             for name, row in chosen.items()
         },
-        # of all steps: those that are not drawn may be the ones that sleep
-        "left": _left(
-            settings, each, shape, _looked_at(settings, each, shape, len(each.timesteps))
-        ),
+        "left": _left(cost),
         "few": _few_keys(chosen),
         "asleep": [acts and asleep_since(settings, moment) is not None for moment in moments],
     }
@@ -135,10 +136,19 @@ def _looked_at(settings: Settings, each: Pass, shape: UnetShape | None, most: in
     """The moments of a pass: all, or evenly spaced ones where they are more than `most` or than
     `MOST_TOKENS` allows. How many is a matter of settings and size, never of a clock.
     """
-    moments = _moments(settings, each)
-    if shape is not None and _counts_tokens(settings):
-        grids = (grid_of(each.width, each.height, own.site.level) for own in shape.sites)
-        most = min(most, max(1, int(MOST_TOKENS / sum(math.prod(grid) for grid in grids))))
+    return _spread(_moments(settings, each), min(most, _allowed(settings, each, shape)))
+
+
+def _allowed(settings: Settings, each: Pass, shape: UnetShape | None) -> int:
+    """How many moments of a pass may be planned where the sites are awake."""
+    if shape is None or not _counts_tokens(settings):
+        return len(each.timesteps)
+    grids = (grid_of(each.width, each.height, own.site.level) for own in shape.sites)
+    return max(1, int(MOST_TOKENS / sum(math.prod(grid) for grid in grids)))
+
+
+def _spread(moments: list[Moment], most: int) -> list[Moment]:
+    """At most so many of them, evenly spaced."""
     if len(moments) <= most:
         return moments
     last = len(moments) - 1
@@ -162,14 +172,47 @@ def _moments(settings: Settings, each: Pass) -> list[Moment]:
     ]
 
 
-def _left(
-    settings: Settings, each: Pass, shape: UnetShape | None, moments: list[Moment]
-) -> dict[str, float] | None:
+def _cost(settings: Settings, each: Pass, shape: UnetShape | None) -> Cost:
+    """That of all steps of a pass, for one row of a batch; of none where it is not known. Steps
+    that sleep are counted apart, so that those which are looked at stand for their like.
+    """
+    cost = NO_COST
+    if shape is None:
+        return cost
+    most = _allowed(settings, each, shape)
+    kinds: dict[bool, list[Moment]] = {}
+    for moment in _moments(settings, each):
+        kinds.setdefault(asleep_since(settings, moment) is None, []).append(moment)
+    for moments in kinds.values():
+        seen = _spread(moments, most)
+        some = estimate(settings, shape, each.width, each.height, seen)
+        cost += some.times(len(moments) / len(seen))
+    return cost
+
+
+def _left(cost: Cost) -> dict[str, float] | None:
     """The parts of the arithmetic that are left, None where they are not known."""
-    if shape is None or not moments:
+    if cost.full == 0:
         return None
-    cost = estimate(settings, shape, each.width, each.height, moments)
     return {"attention": cost.attention_share, "unet": cost.total_share}
+
+
+def _held(settings: Settings, shape: UnetShape, passes: list[Pass], size: int) -> float:
+    """MiB that sleep holds at most, for each image of a batch: a positive and a negative row of
+    numbers of so many bytes.
+    """
+    numbers = [
+        held_numbers(settings, shape, each.width, each.height)
+        for each in passes
+        if any(asleep_since(settings, moment) is not None for moment in _moments(settings, each))
+        and within_limits(settings, _place(each))
+    ]
+    return 2 * size * max(numbers, default=0) / MIB
+
+
+def _place(each: Pass) -> Moment:
+    """A moment of a pass that tells of it alone."""
+    return Moment(0.0, 0.0, 0, each.name, (each.width, each.height))
 
 
 def _few_keys(chosen: dict[str, list[SitePlan | None]]) -> dict[str, Any] | None:

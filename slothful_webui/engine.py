@@ -45,6 +45,14 @@ def running_unet() -> Any | None:
     return unet_of(shared.sd_model)
 
 
+def number_size(unet: Any) -> int:
+    """The bytes of a number that a U-Net gives. It computes with no less than 16 bits, however few
+    its weights are stored in.
+    """
+    sizes = (each.element_size() for each in unet.parameters() if each.is_floating_point())
+    return max(2, next(sizes, 2))
+
+
 def running_prediction() -> Prediction:
     """What the U-Net in use now predicts, and on which schedule of noise."""
     from modules import shared

@@ -45,6 +45,8 @@ class _WrappedSample:
         try:
             with self._around():
                 samples = self._original(*args, **kwargs)
+        except SettingsError as error:  # what only the model shows, as the number of its blocks
+            raise _told(error) from error
         finally:
             self.is_open = False
         if self.failure is not None:

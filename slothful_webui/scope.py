@@ -14,6 +14,7 @@ from slothful_webui.hypertile import hypertile_acts
 from slothful_webui.infotext import KEY, write_infotext
 from slothful_webui.language import report
 from slothful_webui.sampling import TITLE, refuse, unwrap_sample, wrap_sample
+from slothful_webui.shapes import known_shape
 from slothful_webui.timesteps import pass_clock
 
 _BATCH = "slothful_batch"
@@ -26,7 +27,6 @@ NOT_EVERYWHERE = "not applied to every model of this image: {reason}"
 SKIPPED = "skipped {sites} ({reason})"
 PARTLY_SKIPPED = "skipped {sites} in some steps ({reason})"
 APPLIED = "applied in {sites}"
-ASLEEP = "asleep in {asleep} of {steps} steps"
 COMPUTED = "asleep in {asleep} of {steps} steps; {share} % of the U-Net was computed"
 NOWHERE = "not applied anywhere"
 
@@ -59,6 +59,7 @@ class SamplingScope:
         self._obstacle: str | None = None
         self._pass: str | None = None
         self._timed = False
+        self._made: list[tuple[slothful.UnetShape | None, list[slothful.MadeCall]]] = []
         self._logged: dict[str, slothful.SitePlan | None] = {}
 
     # -- what the script calls
@@ -132,7 +133,7 @@ class SamplingScope:
         finally:
             self._log_plans()
             self._open.remove(self)
-            self._application.release()
+            self._release()
 
     @classmethod
     @contextlib.contextmanager
@@ -140,7 +141,7 @@ class SamplingScope:
         outer = cls._innermost()
         cls._open.append(None)
         if outer is not None:
-            outer._application.release()
+            outer._release()
         try:
             yield
         finally:
@@ -168,15 +169,26 @@ class SamplingScope:
         vae_scope.follow_vae(self._current_vae)
         unet = self._current_unet()
         if unet is None:
-            self._application.release()
+            self._release()
             self._obstacle = NOT_PYTORCH
             return
         try:
             if unet is not self._application.unet:
+                self._take_calls()
                 sleeps = self._settings.sleep != "nothing"  # else its schedule is not worth reading
                 self._application.follow(unet, running_prediction() if sleeps else None)
         except slothful.UnsupportedModelError as error:
             self._obstacle = str(error)
+
+    def _release(self) -> None:
+        self._take_calls()
+        self._application.release()
+
+    def _take_calls(self) -> None:
+        """What was done is counted with the U-Net that did it, as long as that is known."""
+        calls = self._application.take_calls()
+        if calls:
+            self._made.append((known_shape(self._application.unet), calls))
 
     def _has_sites(self) -> bool:
         try:
@@ -217,22 +229,16 @@ class SamplingScope:
             report(self._p, (VAE_ONLY if tiled else NOTHING, reason))
 
     def _tell_of_sleep(self) -> None:
-        """In how many steps something slept, and what that left to compute."""
-        asleep, moments = self._application.asleep_steps, self._application.moments
+        """In how many steps of all passes something slept, and how much was computed."""
+        asleep, steps = self._application.asleep_steps, self._application.step_count
         if not asleep:
             return
-        planned = [slothful.asleep_since(self._settings, moment) for moment in moments]
-        values = {"asleep": str(asleep), "steps": str(len(moments))}
-        # where a step had to be computed although it should sleep, the estimate is another one
-        unet = self._current_unet() if asleep == len(planned) - planned.count(None) else None
-        if unet is None:
-            report(self._p, (ASLEEP, values))
-            return
-        shape, left, full = slothful.shape_of(unet), 0.0, 0.0
-        for moment in moments:
-            cost = slothful.estimate(self._settings, shape, *moment.size, [moment])
-            left, full = left + cost.left, full + cost.full
-        report(self._p, (COMPUTED, {**values, "share": f"{100 * left / full:.0f}"}))
+        cost = slothful.NO_COST
+        for shape, calls in self._made:
+            if shape is not None:
+                cost += slothful.cost_of(self._settings, shape, calls)
+        share = f"{100 * cost.total_share:.0f}"
+        report(self._p, (COMPUTED, {"asleep": str(asleep), "steps": str(steps), "share": share}))
 
     def _tell_of_skipped_sites(self) -> None:
         """Which blocks something else kept for itself, and where the settings were applied."""

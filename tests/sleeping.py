@@ -68,9 +68,9 @@ class TransformerRecorder(Recorder, SpatialTransformer):
 class SlowSleep:
     """The same in plain words, for a U-Net of its own: what a part gave is looked up by step."""
 
-    def __init__(self, layout: str, part: str, awake_blocks: int = 3):
+    def __init__(self, layout: str, part: str, awake_blocks: int = 3, seed: int = 0):
         self.layout, self.part, self.awake_blocks = layout, part, awake_blocks
-        self.unet = make_unet(layout)
+        self.unet = make_unet(layout, seed)
         self.kept: dict = {}
         self.recorders = []
         for parent in list(self.unet.modules()):

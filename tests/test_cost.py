@@ -97,14 +97,27 @@ def test_what_sleeps_costs_nothing(layout, part, monkeypatch):
     steps, time = (600.0, 500.0, 400.0), slothful.noise_level_time
     times = tuple(map(time, steps))
     moments = [Moment(t, time(t), i, "base", None, times, i) for i, t in enumerate(steps)]
-    shape = slothful.shape_of(unet)
+    shape, totals = slothful.shape_of(unet), []
     with slothful.applied(unet, settings) as application:
         application.begin_pass("base", PassClock(steps))
         for moment in moments[:2]:
-            total = counted(unet, 384, 256, moment.timestep)[1]
+            totals.append(counted(unet, 384, 256, moment.timestep)[1])
             cost = slothful.estimate(settings, shape, 384, 256, [moment])
-            assert cost.left == pytest.approx(total, rel=0.05, abs=1e5)
-    assert cost.left < cost.full
+            assert cost.left == pytest.approx(totals[-1], rel=0.05, abs=1e5)
+        assert cost.left < cost.full
+        # what was made is counted as it was made: planned to sleep, this one is computed
+        made = slothful.cost_of(settings, shape, application.take_calls())
+        assert made.left == pytest.approx(sum(totals), rel=0.05)
+        awake = counted(unet, 192, 256, steps[1])[1]
+        made = slothful.cost_of(settings, shape, application.take_calls())
+        assert made.left == made.full == pytest.approx(awake, rel=0.05)
+
+
+def test_calls_are_counted_by_their_rows(sd1_unet):
+    shape, settings = slothful.shape_of(sd1_unet), Settings()
+    one, three = (slothful.MadeCall((256, 256), rows, {}) for rows in (1, 3))
+    cost = slothful.cost_of(settings, shape, [one])
+    assert slothful.cost_of(settings, shape, [three, one]).full == pytest.approx(4 * cost.full)
 
 
 def test_several_moments_are_added_up(sd1_unet):

@@ -258,5 +258,5 @@ def test_nothing_is_drawn_from_torchs_generator(model):
 def test_the_shape_of_a_unet_is_read_once(monkeypatch):
     unet = make_unet("sd1")
     first = describe(Settings(), Fields(), model_with(unet))
-    monkeypatch.setattr("slothful_webui.drawing.shape_of", None)
+    monkeypatch.setattr("slothful_webui.shapes.shape_of", None)
     assert describe(Settings(), Fields(), model_with(unet)) == first

@@ -57,9 +57,9 @@ def random_cases(count):
     rng = random.Random(7)
     for _ in range(count):
         values = {
-            control.name: rng.uniform(control.parameter.minimum, control.parameter.maximum)
+            control.name: rng.uniform(limits.least or limits.minimum, limits.maximum)
             for control in CONTROLS
-            if control.parameter.kind in ("float", "weights")
+            if (limits := control.parameter).kind in ("float", "weights")
         }
         site = Site(rng.choice(["IN01", "IN08", "M00", "OUT03", "OUT11"]), rng.choice([1, 2, 4, 8]))
         yield values, site, rng.random()

@@ -88,7 +88,9 @@ def _some_values(parameter):
     if parameter.kind == "weights":
         return [{"IN01": 0}]
     generator = random.Random(parameter.name)
-    values = [generator.uniform(parameter.minimum, parameter.maximum) for _ in range(5)]
+    values = [
+        generator.uniform(parameter.least or parameter.minimum, parameter.maximum) for _ in range(5)
+    ]
     return [round(value) for value in values] if parameter.kind == "int" else values
 
 

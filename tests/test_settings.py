@@ -20,6 +20,8 @@ def values_of(parameter):
     if parameter.kind == "int":
         return st.integers(int(parameter.minimum), int(parameter.maximum))
     numbers = st.floats(parameter.minimum, parameter.maximum)
+    if parameter.least is not None:
+        numbers = st.just(0.0) | st.floats(parameter.least, parameter.maximum)
     if parameter.kind == "weights":
         return st.dictionaries(st.sampled_from(KNOWN_SITES), numbers)
     return numbers
@@ -58,6 +60,8 @@ def test_values_outside_the_range_are_refused_by_name_and_range(parameter):
     bad = [None, [], "nonsense=", math.nan, math.inf]
     if parameter.minimum is not None and parameter.kind != "weights":
         bad += [parameter.minimum - 1, parameter.maximum + 0.01, str(parameter.maximum + 1), True]
+    if parameter.least is not None:
+        bad += [0.1, parameter.least - 0.01]
     if parameter.kind == "int":
         bad.append(parameter.minimum + 0.5)
     for value in bad:

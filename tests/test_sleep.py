@@ -1,6 +1,5 @@
 """Sleep in a U-Net: what sleeps is not computed, and gives what it gave."""
 
-import random
 import weakref
 
 import pytest
@@ -24,62 +23,6 @@ def test_every_other_step_is_what_a_slow_formulation_gives(part, layout):
             expected = slow.run(request, timestep, index % 2 == 1, "only")
             output = request.run(unet, timestep)
             torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
-
-
-EVENTS = ("joined", "joined", "joined", "split", "positive alone", "other prompt", "larger", "AND")
-REQUESTS = {
-    "joined": [(0, 1)],
-    "split": [(0,), (1,)],
-    "positive alone": [(1,)],
-    "other prompt": [(2, 1)],
-    "larger": [(0, 1)],
-    "AND": [(0, 2, 1), (3, 1)],
-}
-
-
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("seed", range(3))
-@torch.no_grad()
-def test_any_sequence_of_calls_is_what_a_slow_formulation_gives(part, seed):
-    """Split calls, skipped negative rows, other prompts and sizes, passes, jumps back in time and
-    failures, in any order: a call whose memory does not fit is computed.
-    """
-    chance = random.Random(f"{part} {seed}")
-    unet, slow = make_unet("sd1"), SlowSleep("sd1", part)
-    state = module_state(unet)
-    with slothful.applied(unet, sleeping(part, sleep_every=3)) as application:
-        for _ in range(3):
-            application.begin_pass("base", PassClock(STEPS))
-            slow.kept.clear()
-            known: dict = {}  # when each call was last computed
-            index, event = 0, "joined"
-            while index < len(STEPS):
-                if chance.random() < 0.4:
-                    event = chance.choice(EVENTS)
-                if index > 2 and chance.random() < 0.1:
-                    index -= 2  # as Restart does
-                    slow.kept.clear()
-                    known.clear()
-                since = index - index % 3
-                application.begin_step()
-                for number, prompts in enumerate(REQUESTS[event]):
-                    size = (16, 24) if event == "larger" else (16, 16)
-                    request = Request("sd1", prompts, size, seed=chance.randrange(100))
-                    if number == 0 and chance.random() < 0.1:
-                        broken = Request("sd1", prompts, size)
-                        broken.keywords = {"context": torch.ones(len(prompts), 7, 99)}
-                        with pytest.raises(RuntimeError):
-                            broken.run(unet, STEPS[index])
-                        application.begin_step()  # the sampler tries again
-                    key = (number, request.key)
-                    asleep = index != since and known.get(key, -1) >= since
-                    if not asleep:
-                        known[key] = index
-                    expected = slow.run(request, STEPS[index], asleep, key)
-                    output = request.run(unet, STEPS[index])
-                    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
-                index += 1
-    assert module_state(unet) == state
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -221,3 +221,6 @@ def test_presets_let_nothing_sleep_in_few_steps_unless_that_is_asked_for(name):
 def test_an_interval_below_1_is_refused_by_name():
     with pytest.raises(SettingsError, match=r"sleep_every must be between 1 and 10, got 0\.5"):
         Settings.from_mapping({"sleep_every": 0.5})
+    for name in ("sleep_every_hires", "sleep_every_img2img"):
+        with pytest.raises(SettingsError, match=rf"{name} must be 0 or between 1 and 10, got 0\.5"):
+            Settings.from_mapping({name: 0.5})

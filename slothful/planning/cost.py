@@ -8,16 +8,18 @@ not in it, so time follows it loosely on small images and closely on large ones.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ..settings.methods import ATTENTION, TRANSFORMERS
+from ..settings.methods import ATTENTION, DEEP, TRANSFORMERS, WHOLE
 from ..settings.settings import Settings
 from .arithmetic import attention_operations
 from .counts import tokens_of
 from .moment import Moment
 from .plan import Merge, SitePlan, Sleep
-from .planner import asleep_inside, plan_site
-from .site import Site, grid_of
+from .planner import asleep_inside, first_inside, plan_site
+from .site import Grid, Site, grid_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,13 @@ class Cost:
     attention_left: float
     rest: float
     rest_left: float
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*map(operator.add, dataclasses.astuple(self), dataclasses.astuple(other)))
+
+    def times(self, factor: float) -> Cost:
+        """That of so many such calls."""
+        return Cost(*(value * factor for value in dataclasses.astuple(self)))
 
     @property
     def attention_share(self) -> float:
@@ -52,6 +61,9 @@ class Cost:
     def left(self) -> float:
         """All of it with them."""
         return self.attention_left + self.rest_left
+
+
+NO_COST = Cost(0.0, 0.0, 0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,11 +107,25 @@ class RestShape:
 class UnetShape:
     """What decides a U-Net's cost, read off its modules once.
 
-    `sites` are those with self-attention; `rest` is all else, block by block.
+    `sites` are those with self-attention; `rest` is all else, block by block. `deep` holds, for 1,
+    2, ... blocks that stay awake on either side, the (channels, level) of what the last block
+    between them gives.
     """
 
     sites: tuple[SiteShape, ...]
     rest: tuple[RestShape, ...]
+    deep: tuple[tuple[int, int], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeCall:
+    """A call of the U-Net that was made, with `rows` of (width, height) pixels, and the plan of
+    each site in it.
+    """
+
+    size: tuple[int, int]
+    rows: int
+    plans: Mapping[str, SitePlan | None]
 
 
 def estimate(
@@ -109,24 +135,47 @@ def estimate(
 
     Does not depend on the batch: rows cost the same.
     """
+    cost = NO_COST
+    for moment in (dataclasses.replace(each, size=(width, height)) for each in moments):
+        plan = functools.partial(plan_site, settings, moment)
+        cost += _cost_of_call(shape, width, height, plan, asleep_inside(settings, moment))
+    return cost
+
+
+def cost_of(settings: Settings, shape: UnetShape, calls: Iterable[MadeCall]) -> Cost:
+    """The cost of calls that were made with settings, each counted as often as it had rows."""
+    cost = NO_COST
+    for call in calls:
+        plans = [call.plans.get(each.site.name) for each in shape.sites]
+        whole = any(isinstance(plan, Sleep) and plan.part in (DEEP, WHOLE) for plan in plans)
+
+        def plan(site: Site, grid: Grid, call: MadeCall = call) -> SitePlan | None:
+            return call.plans.get(site.name)
+
+        inside = first_inside(settings) if whole else None
+        cost += _cost_of_call(shape, *call.size, plan, inside).times(call.rows)
+    return cost
+
+
+def _cost_of_call(
+    shape: UnetShape,
+    width: int,
+    height: int,
+    plan_of: Callable[[Site, Grid], SitePlan | None],
+    inside: int | None,
+) -> Cost:
+    """Of one row. `inside`: which blocks sleep as a whole, as `asleep_inside` says."""
     levels = {each.level for each in shape.rest} | {each.site.level for each in shape.sites}
     grids = {level: grid_of(width, height, level) for level in levels}
-    positions = {level: tokens_of(grid) for level, grid in grids.items()}
-    sized = [dataclasses.replace(moment, size=(width, height)) for moment in moments]
-    attention = attention_left = saved = 0.0
+    attention = attention_left = rest = saved = 0.0
     for each in shape.sites:
         site, grid = each.site, grids[each.site.level]
-        sizes = site.channels, site.inner, site.layers
-        attention += attention_operations(None, grid, *sizes) * len(sized)
-        for moment in sized:
-            plan = plan_site(settings, moment, site, grid)
-            attention_left += attention_operations(plan, grid, *sizes)
-            saved += each.saved(plan)
-    costs = [
-        (each.inside, each.fixed + each.per_position * positions[each.level]) for each in shape.rest
-    ]
-    rest = sum(cost for _, cost in costs)
-    for moment in sized:
-        inside = asleep_inside(settings, moment)
-        saved += sum(cost for place, cost in costs if inside is not None and place >= inside)
-    return Cost(attention, attention_left, rest * len(sized), rest * len(sized) - saved)
+        sizes, plan = (site.channels, site.inner, site.layers), plan_of(site, grid)
+        attention += attention_operations(None, grid, *sizes)
+        attention_left += attention_operations(plan, grid, *sizes)
+        saved += each.saved(plan)
+    for block in shape.rest:
+        cost = block.fixed + block.per_position * tokens_of(grids[block.level])
+        rest += cost
+        saved += cost if inside is not None and block.inside >= inside else 0.0
+    return Cost(attention, attention_left, rest, rest - saved)

@@ -39,11 +39,12 @@ CELLS = "the strength is too close to 1: at this size, no tokens share a key"
 TILES = "the tiles are at least as large as the image"
 BOTH = "the tiles are at least as large as the image, and the strength never exceeds 1"
 PAYS = "nothing would be faster at this size, and it is set to apply only where it is faster"
+CHANGING = "every step that may sleep had to be computed"
 NOT_RUN = "something else computed the self-attention in all blocks"
 
 REASONS = (
     *(NEVER_CALLED, NO_SITES, NO_HIRES, NO_BASE, SMALL, NARROW, LOW, WEIGHTS, MIDDLE, DEEP),
-    *(NO_METHOD, SHORT, PARTS_OFF, RATIO, STRENGTH, CELLS, TILES, BOTH, PAYS, NOT_RUN),
+    *(NO_METHOD, SHORT, PARTS_OFF, RATIO, STRENGTH, CELLS, TILES, BOTH, PAYS, CHANGING, NOT_RUN),
 )
 """In the order in which they are met: of several, the last came nearest to an effect."""
 

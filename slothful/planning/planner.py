@@ -45,10 +45,15 @@ def asleep_inside(settings: Settings, moment: Moment) -> int | None:
     """Which blocks sleep as a whole at a moment: those with at least so many blocks before or after
     them (see `Site.inside`; -1: all of the U-Net); None where none does.
     """
-    first = {DEEP: settings.sleep_awake_blocks, WHOLE: -1}.get(settings.sleep)
+    first = first_inside(settings)
     if first is None or not within_limits(settings, moment):
         return None
     return None if asleep_since(settings, moment) is None else first
+
+
+def first_inside(settings: Settings) -> int | None:
+    """The same of a moment in which what can sleep as a whole does."""
+    return {DEEP: settings.sleep_awake_blocks, WHOLE: -1}.get(settings.sleep)
 
 
 def may_apply(settings: Settings, site: Site) -> bool:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 from ..settings.methods import AWAKE, DEEP, WHOLE
+from ..settings.parameter import SettingsError
 from ..settings.settings import Settings
 from .limits import skipped
 from .moment import Moment
@@ -65,8 +66,7 @@ def pass_steps(settings: Settings, moment: Moment, weight: float = 1.0) -> tuple
     if settings.sleep == AWAKE or is_short(settings, moment):
         return (True,) * count
     own = {"hires": settings.sleep_every_hires, "img2img": settings.sleep_every_img2img}
-    every = own.get(moment.pass_name, 0.0)
-    every = every if every >= 1 else settings.sleep_every
+    every = own.get(moment.pass_name, 0.0) or settings.sleep_every
     curve = settings.sleep_peak_time, settings.sleep_time_decay
     if moment.times:
         first, last = _steps_of(settings.sleep_first, count), _steps_of(settings.sleep_last, count)
@@ -74,6 +74,24 @@ def pass_steps(settings: Settings, moment: Moment, weight: float = 1.0) -> tuple
     if not settings.sleep_first <= moment.time < 1.0 - settings.sleep_last:
         return (True,) * count
     return awake_steps(_intervals(every, weight, curve, (moment.time,) * count))
+
+
+def check_awake_blocks(settings: Settings, most: int) -> None:
+    """Raises `SettingsError` where so many blocks are to stay awake that none is left to sleep;
+    `most`: as many as a model can have awake.
+    """
+    awake = settings.sleep_awake_blocks
+    if settings.sleep == DEEP and awake > most:
+        raise SettingsError(
+            f"sleep_awake_blocks must be between 1 and {most} for this model, got {awake}"
+        )
+
+
+def is_measured(settings: Settings) -> bool:
+    """Whether steps that the schedule lets sleep may be computed all the same, for what changes is
+    measured.
+    """
+    return settings.sleep in (DEEP, WHOLE) and settings.sleep_threshold > 0
 
 
 def is_short(settings: Settings, moment: Moment) -> bool:

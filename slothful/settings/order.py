@@ -74,4 +74,5 @@ ORDER = (
     "sleep_awake_blocks",
     "sleep_forecast",
     "sleep_min_steps",
+    "sleep_threshold",
 )

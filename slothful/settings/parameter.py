@@ -47,6 +47,7 @@ class Parameter:
 
     `kind` is "float", "int", "bool", "choice" or "weights" (a mapping of site name to number).
     `minimum`, `maximum` and `step` belong to numbers and weights, `choices` to choices.
+    `least` is what a number is at least if it is not 0, where 0 means that there is none.
     `group` names the part of the page on which the parameter is shown, `methods` the methods that
     use it (none: all of them do). `needs` are conditions on other parameters, one of which must
     hold for this one to have an effect: "merge_mlp" (on, or above 0), "in_k_blend<1",
@@ -63,6 +64,7 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     step: float | None = None
+    least: float | None = None
     choices: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -80,6 +82,8 @@ class Parameter:
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         text = f"between {self.minimum:g} and {self.maximum:g}"
+        if self.least is not None:
+            return f"0 or between {self.least:g} and {self.maximum:g}"
         if self.kind == "weights":
             return f"block names with numbers {text}, for instance IN01=0.5 OUT03=0"
         return text
@@ -147,6 +151,8 @@ def param(default: Any, label: str, help: str, *, group: str, **limits: Any) -> 
 def _parse_number(parameter: Parameter, value: Any) -> float | int | None:
     number, low, high = _number(value), parameter.minimum, parameter.maximum
     if number is None or low is None or high is None or not low <= number <= high:
+        return None
+    if parameter.least is not None and 0 < number < parameter.least:
         return None
     if parameter.kind == "int":
         return int(number) if number.is_integer() else None

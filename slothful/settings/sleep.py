@@ -12,8 +12,16 @@ _ASLEEP = ("sleep!nothing",)
 _SLEEP: dict[str, Any] = dict(group="sleep", needs=_ASLEEP)
 
 
-def _every(default: float, label: str, help: str, low: float, needs: tuple[str, ...]) -> Any:
-    return param(default, label, help, group="sleep", range=(low, 10), step=0.1, needs=needs)
+def _own_every(of: str, words: str) -> Any:
+    return param(
+        0.0,
+        f"Awake every, {of}",
+        f"The same for {words}; 0 takes the value above.",
+        range=(0, 10),
+        step=0.1,
+        least=1,
+        **_SLEEP,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,28 +36,17 @@ class SleepParameters:
         group="sleep",
         choices=SLEEPS,
     )
-    sleep_every: float = _every(
+    sleep_every: float = param(
         2.0,
         "Awake every",
         "One step of this many is computed in full; 2.5 alternates between 3 and 2. 1 never "
         "sleeps.",
-        1,
-        _ASLEEP,
+        range=(1, 10),
+        step=0.1,
+        **_SLEEP,
     )
-    sleep_every_img2img: float = _every(
-        0.0,
-        "Awake every, img2img",
-        "The same for img2img; below 1, the value above is used.",
-        0,
-        _ASLEEP,
-    )
-    sleep_every_hires: float = _every(
-        0.0,
-        "Awake every, hires",
-        "The same for the hires pass; below 1, the value above is used.",
-        0,
-        _ASLEEP,
-    )
+    sleep_every_img2img: float = _own_every("img2img", "img2img")
+    sleep_every_hires: float = _own_every("hires", "the hires pass")
     sleep_first: float = param(
         0.1,
         "First steps awake",
@@ -101,6 +98,18 @@ class SleepParameters:
         "curve: continues the curve through the last three.",
         choices=FORECASTS,
         **_SLEEP,
+    )
+    sleep_threshold: float = param(
+        0.0,
+        "Wake at a change of",
+        "A step that would sleep is computed once the U-Net's output is likely to have changed by "
+        "more than this part of itself. This is measured while the image is made, so it is not "
+        "known before which steps sleep, and the image depends on what else is in its batch. 0 "
+        "measures nothing.",
+        range=(0, 1),
+        step=0.01,
+        group="sleep",
+        needs=("sleep=deep blocks", "sleep=whole calls"),
     )
     sleep_min_steps: int = param(
         10,

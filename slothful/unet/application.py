@@ -16,9 +16,11 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from ..planning.cost import MadeCall
 from ..planning.limits import within_limits
 from ..planning.moment import SAME_TIME, Moment, PassClock
 from ..planning.nothing import (
+    CHANGING,
     KEPT,
     NEVER_CALLED,
     NO_SITES,
@@ -27,7 +29,7 @@ from ..planning.nothing import (
     reason_of_pass,
     reason_of_site,
 )
-from ..planning.plan import SitePlan
+from ..planning.plan import SitePlan, Sleep
 from ..planning.planner import may_apply, plan_awake, plan_site
 from ..planning.schedule import noise_level_time
 from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
@@ -67,7 +69,8 @@ class Application:
         self._idle_sites: list[Site] = []
         self._sleeper = Sleeper(settings)
         self._passes = 0
-        self._steps: dict[tuple[int, int], Moment] = {}  # of all passes
+        self._calls: list[MadeCall] = []
+        self._steps: set[tuple[int, int]] = set()  # of all passes
         self._slept: set[tuple[int, int]] = set()
         self._call_number = 0
         self._step_begun = False
@@ -112,14 +115,21 @@ class Application:
         return tuple(name for name in self._known_names if name in self._applied)
 
     @property
-    def moments(self) -> tuple[Moment, ...]:
+    def step_count(self) -> int:
         """The steps of all passes so far, where the settings let something sleep."""
-        return tuple(self._steps.values())
+        return len(self._steps)
 
     @property
     def asleep_steps(self) -> int:
         """In how many of these something slept."""
         return len(self._slept)
+
+    def take_calls(self) -> list[MadeCall]:
+        """The calls that were made since this was last asked, where the settings let something
+        sleep.
+        """
+        calls, self._calls = self._calls, []
+        return calls
 
     def why_nothing(self) -> str | None:
         """Why nothing was applied in any call so far, None if something was: one of
@@ -218,8 +228,10 @@ class Application:
             return
         # what the rows are conditioned on is read along with it
         conditions = LDM.conditioning_of(args, kwargs)
-        numbers = torch.cat([timesteps.float(), *map(fingerprint, conditions)])
-        timestep, *conditioning = numbers.tolist()
+        changes = self._sleeper.measure(latent)
+        numbers = torch.cat([timesteps.float(), *changes, *map(fingerprint, conditions)])
+        timestep, *others = numbers.tolist()
+        measured, conditioning = others[: len(changes)], others[len(changes) :]
         self._begin_call(timestep, (columns, rows))
         assert self.moment is not None
         key = CallKey(
@@ -227,9 +239,9 @@ class Application:
         )
         call = Call(key, self.moment.index, timestep, latent)
         at_work = self._at_work and within_limits(self.settings, self.moment)
-        place = self._passes, self.moment.step
-        self._steps[place] = self.moment
-        for site in self._sleeper.begin_call(self.moment, call, at_work):
+        place = self._passes, self.moment.index
+        self._steps.add(place)
+        for site in self._sleeper.begin_call(self.moment, call, at_work, measured):
             self._slept.add(place)
             grid = grid_of(columns, rows, site.level)
             self.plans[site.name] = plan_site(self.settings, self.moment, site, grid)
@@ -237,7 +249,10 @@ class Application:
             self._applied.add(site.name)
 
     def _after_unet(self, unet: nn.Module, args: Args, output: torch.Tensor) -> None:
-        self._sleeper.end_call()
+        self._sleeper.end_call(output)
+        rows, _, height, width = output.shape
+        size = width * LATENT_FACTOR, height * LATENT_FACTOR
+        self._calls.append(MadeCall(size, rows, dict(self.plans)))
 
     def _begin_call(self, timestep: float, size: tuple[int, int]) -> None:
         """`size`: the (width, height) in pixels of what the U-Net gets."""
@@ -292,7 +307,11 @@ class Application:
         """Note why nothing is planned; of what is planned, that it did not run, should it not."""
         if self.moment is None or reason_of_pass(self.settings, self.moment) is not None:
             return
-        self._met.add(reason_of_site(self.settings, self.moment, site, grid) or NOT_RUN)
+        reason = reason_of_site(self.settings, self.moment, site, grid)
+        if reason is None:
+            planned = plan_site(self.settings, self.moment, site, grid)
+            reason = CHANGING if isinstance(planned, Sleep) else NOT_RUN
+        self._met.add(reason)
 
 
 @contextlib.contextmanager

@@ -55,13 +55,15 @@ class Memory:
         self._entries.clear()
         self._last_timestep = None
 
-    def begin_call(self, timestep: float) -> None:
-        """A call at a timestep in 0..1000. Where time goes back, as in Restart, what is kept is of
-        another path.
+    def begin_call(self, timestep: float) -> bool:
+        """A call at a timestep in 0..1000. Whether time goes back, as in Restart: then what is kept
+        is of another path.
         """
-        if self._last_timestep is not None and timestep > self._last_timestep + SAME_TIME:
+        last, self._last_timestep = self._last_timestep, timestep
+        goes_back = last is not None and timestep > last + SAME_TIME
+        if goes_back:
             self._entries.clear()
-        self._last_timestep = timestep
+        return goes_back
 
     def drop_before(self, step: int) -> None:
         """Nobody will ask for what was last given before a step: calls with other rows, say."""

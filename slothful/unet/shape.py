@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from ..planning.cost import RestShape, SiteShape, UnetShape
-from .sites import SiteModules, blocks_inside, blocks_with_levels, find_sites
+from .sites import SiteModules, blocks_inside, blocks_with_levels, find_sites, most_awake
 
 TEXT_TOKENS = 77
 """Tokens of a prompt of usual length."""
@@ -43,8 +43,22 @@ def shape_of(unet: Any) -> UnetShape:
     names = ("cross", "mlp", "around", "prompt")
     shapes = (SiteShape(m.site, *(parts[m.site.name, part] for part in names)) for m in found)
     return UnetShape(
-        tuple(shapes), tuple(RestShape(*place, *costs) for place, costs in sorted(rest.items()))
+        tuple(shapes),
+        tuple(RestShape(*place, *costs) for place, costs in sorted(rest.items())),
+        tuple(_deep(unet)),
     )
+
+
+def _deep(unet: Any) -> Iterable[tuple[int, int]]:
+    """What the last block gives that sleeps, (channels, level), for 1, 2, ... blocks awake."""
+    outputs = [(level, block) for name, level, block in blocks_with_levels(unet) if "OUT" in name]
+    for awake in range(1, most_awake(unet) + 1):
+        level, block = outputs[-1 - awake]
+        # an upsampling layer gives as many channels as it gets
+        children: Iterable[Any] = block.children()
+        channels = next((m.out_channels for m in children if hasattr(m, "out_channels")), 0)
+        up = any(type(module).__name__ == "Upsample" for module in block.children())
+        yield channels, level // 2 if up else level
 
 
 def _parts(modules: SiteModules) -> Iterable[tuple[str, nn.Module]]:

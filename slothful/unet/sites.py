@@ -107,5 +107,10 @@ def blocks_inside(unet: Any) -> dict[str, int]:
     return {**before, "M00": max(inputs, outputs), **after}
 
 
+def most_awake(unet: Any) -> int:
+    """How many blocks can stay awake on either side, so that some between them can sleep."""
+    return min(len(unet.input_blocks), len(unet.output_blocks)) - 1
+
+
 def _contains(block: nn.Module, class_name: str) -> bool:
     return any(type(module).__name__ == class_name for module in block.modules())

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ..planning.moment import Moment
 from ..planning.site import Site
-from ..planning.sleep import asleep_since, awake_before, is_wanted, weight_of
+from ..planning.sleep import asleep_since, awake_before, is_measured, is_wanted, weight_of
 from ..settings.methods import AWAKE
 from ..settings.settings import Settings
+from .changes import Changes
 from .memory import Memory
 from .prediction import Prediction
 from .sites import SiteModules
@@ -28,6 +30,9 @@ class Sleeper:
     def __init__(self, settings: Settings):
         self._settings, self._memory = settings, Memory()
         self._parts: list[Part] = []
+        self._changes = Changes() if is_measured(settings) else None
+        self._present: Call | None = None
+        self._computed = False  # all of the present call
         self.is_idle = settings.sleep == AWAKE
 
     def follow(
@@ -49,27 +54,51 @@ class Sleeper:
         """A new pass: what was kept is of another image."""
         self.end_call()
         self._memory.forget()
+        if self._changes is not None:
+            self._changes.forget()
 
-    def begin_call(self, moment: Moment, call: Call, at_work: bool) -> list[Site]:
-        """Put to sleep what the schedule says, unless it is not known what to give instead; the
-        sites that sleep. Not `at_work`: all is awake, and nothing is kept.
+    def measure(self, latent: torch.Tensor) -> list[torch.Tensor]:
+        """What `begin_call` needs to know of the latent of a call: each (1,), still on its device;
+        nothing without a threshold.
         """
-        self.end_call()
-        self._memory.begin_call(moment.timestep)
+        return [] if self._changes is None else self._changes.measure(latent)
+
+    def begin_call(
+        self, moment: Moment, call: Call, at_work: bool, measured: Sequence[float]
+    ) -> list[Site]:
+        """Put to sleep what the schedule says, unless it is not known what to give instead, or the
+        output has changed too much by what was `measured`; the sites that sleep. Not `at_work`: all
+        is awake, and nothing is kept.
+        """
+        if self._present is not None:  # the last one failed
+            self.forget()
+        goes_back = self._memory.begin_call(moment.timestep)
+        may_sleep = at_work
+        if self._changes is not None:
+            if goes_back:
+                self._changes.forget()
+            change = self._changes.estimate(call.key, measured)
+            may_sleep = at_work and change <= self._settings.sleep_threshold
         asleep: list[Site] = []
         settings, oldest = self._settings, moment.index
         for part in self._parts:
             weight = weight_of(settings, part.sites)
             oldest = min(oldest, awake_before(settings, moment, weight))
-            since = asleep_since(settings, moment, weight) if at_work else None
+            since = asleep_since(settings, moment, weight) if may_sleep else None
             if since is not None and part.sleep(call, since):
                 asleep += part.sites
             else:
-                part.wake(call, wanted=at_work and is_wanted(settings, moment, weight))
+                # where a later call may sleep on this one whatever the schedule says, it is kept
+                wanted = self._changes is not None or is_wanted(settings, moment, weight)
+                part.wake(call, at_work and wanted)
         self._memory.drop_before(oldest)
+        self._present, self._computed = call, at_work and not asleep
         return asleep
 
-    def end_call(self) -> None:
-        """The call is over, or failed: every forward is what it was."""
+    def end_call(self, output: torch.Tensor | None = None) -> None:
+        """The call is over, or failed: every forward is what it was. `output`: what it gave."""
         for part in self._parts:
             part.end()
+        call, self._present = self._present, None
+        if self._changes is not None and self._computed and call is not None and output is not None:
+            self._changes.keep(call.key, call.latent, output)

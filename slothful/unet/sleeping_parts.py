@@ -13,8 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from ..planning.forecast import LOOKS_AT, forecast_weights
 from ..planning.site import Site
+from ..planning.sleep import check_awake_blocks
 from ..settings.methods import ATTENTION, AWAKE, DEEP, SELF_ATTENTION, TRANSFORMERS, WHOLE
-from ..settings.parameter import SettingsError
 from ..settings.settings import Settings
 from .asleep import Asleep
 from .calls import Args
@@ -22,7 +22,7 @@ from .foreign import OwnHook
 from .memory import CallKey, Entry, Memory
 from .prediction import Prediction
 from .replaced_forward import Forward, ReplacedForward
-from .sites import SiteModules
+from .sites import SiteModules, most_awake
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,11 +281,7 @@ def _transformers(making: Making) -> list[Part]:
 
 def _deep(making: Making) -> list[Part]:
     awake, unet = making.settings.sleep_awake_blocks, making.unet
-    most = min(len(unet.input_blocks), len(unet.output_blocks)) - 1
-    if awake > most:
-        raise SettingsError(
-            f"sleep_awake_blocks must be between 1 and {most} for this model, got {awake}"
-        )
+    check_awake_blocks(making.settings, most_awake(unet))
     sites = [modules.site for modules in making.found if modules.site.inside >= awake]
     return [DeepPart(blocks_inside(unet, awake), sites, making)]
 

@@ -1,0 +1,39 @@
+"""What sleep holds in memory, in numbers: counted from shapes, before anything is held."""
+
+from __future__ import annotations
+
+from ..settings.methods import ATTENTION, AWAKE, DEEP, WHOLE
+from ..settings.settings import Settings
+from .cost import SiteShape, UnetShape
+from .counts import tokens_of
+from .forecast import LOOKS_AT
+from .site import grid_of
+from .sleep import weight_of
+
+LATENT_CHANNELS = 4
+
+
+def held_numbers(settings: Settings, shape: UnetShape, width: int, height: int) -> int:
+    """How many numbers sleep holds at most, between the calls, for each row of a batch of
+    (width, height) pixels.
+    """
+    if settings.sleep == AWAKE:
+        return 0
+    if settings.sleep == WHOLE:
+        each = LATENT_CHANNELS * tokens_of(grid_of(width, height, 1))
+    elif settings.sleep == DEEP:
+        channels, level = shape.deep[settings.sleep_awake_blocks - 1]
+        each = channels * tokens_of(grid_of(width, height, level))
+    else:
+        each = sum(_held_at(settings, site, width, height) for site in shape.sites)
+    return each * LOOKS_AT[settings.sleep_forecast]
+
+
+def _held_at(settings: Settings, shape: SiteShape, width: int, height: int) -> int:
+    """Numbers that a site gives: its attentions, or its transformer's difference to its input."""
+    site = shape.site
+    if weight_of(settings, [site]) == 0:
+        return 0
+    modules = {"transformers": 1, ATTENTION: site.layers * (2 if shape.cross else 1)}
+    given = modules.get(settings.sleep, site.layers)
+    return given * site.channels * tokens_of(grid_of(width, height, site.level))

@@ -1,0 +1,92 @@
+"""Sleep on the page, in a headless Chromium: which steps and blocks sleep, and what that leaves.
+
+On the embedded host's page, and with WEBUI_DIR on the real webui's too.
+"""
+
+import re
+
+import pytest
+
+from slothful import FAMILY_SITES, Moment, Settings, noise_level_time
+from slothful.planning.sleep import pass_steps
+from tests.browser import NEEDS_CHROMIUM
+
+pytestmark = NEEDS_CHROMIUM
+
+BACKGROUND = "dot => getComputedStyle(dot).fill"
+
+
+@pytest.fixture
+def sleeping(page, panel):
+    """The page where the deep blocks sleep in two of three steps, in two passes of one size."""
+    page.set_size(256, 256)
+    page.page.locator("#txt2img_hr-visible-checkbox").check()
+    page.choose("method", "Sleep only")
+    page.choose("sleep", "deep blocks")
+    page.type_number("sleep_every", "3")
+    page.wait_until(lambda: panel.locator(".slothful-asleep").count() > 0)
+    return page
+
+
+def planned(count: int) -> list[bool]:
+    """Which of so many evenly spaced steps the core lets sleep."""
+    settings = Settings(method="Sleep only", sleep="deep blocks", sleep_every=3)
+    times = tuple(noise_level_time(1000 * (1 - index / count)) for index in range(count))
+    return [not awake for awake in pass_steps(settings, Moment(1000, 0.0, times=times))]
+
+
+def test_steps_that_sleep_are_hollow_dots(sleeping, panel):
+    dots = panel.locator(".slothful-dot.slothful-in")
+    sleeping.wait_until(lambda: dots.count() == 40)
+    asleep = ["slothful-asleep" in dot.get_attribute("class") for dot in dots.all()]
+    assert asleep == planned(20) * 2
+    fills = [dot.evaluate(BACKGROUND) for dot in dots.all()]
+    hollow, filled = ({f for f, a in zip(fills, asleep) if a == kind} for kind in (True, False))
+    assert len(hollow) == len(filled) == 1
+    assert hollow != filled
+    # another rhythm is drawn at once
+    sleeping.type_number("sleep_every", "1")
+    sleeping.wait_until(lambda: panel.locator(".slothful-asleep").count() == 0)
+
+
+def test_the_map_shows_which_blocks_sleep_at_the_moment(sleeping, panel):
+    scrub = panel.get_by_role("slider", name="Moment")
+    scrub.focus()
+    scrub.press("Home")
+    cells = panel.locator(".slothful-cell")
+    sleepers = panel.locator(".slothful-cell[data-asleep]")
+    sleeping.wait_until(lambda: sleepers.count() == 0)
+    for _ in range(planned(20).index(True)):
+        scrub.press("ArrowRight")
+    awake = {"IN01", "IN02", "OUT09", "OUT10", "OUT11"}  # within 3 blocks of either end
+    deep = set(FAMILY_SITES["SD1, SD2"]) - awake
+    names = lambda some: {cell.locator("span").inner_text() for cell in some.all()}  # noqa: E731
+    sleeping.wait_until(lambda: names(sleepers) == deep)
+    assert names(cells) == deep | awake
+    label = panel.get_by_role("button", name=re.compile("^M00: ")).get_attribute("aria-label")
+    assert "asleep" in label
+
+
+def test_what_is_left_is_said_for_the_whole_image_and_what_sleep_holds(sleeping, panel):
+    rows = panel.locator("tbody tr")
+    sleeping.wait_until(lambda: rows.count() == 3)
+    shares = [int(row.locator("td").last.inner_text().split()[0]) for row in rows.all()]
+    assert rows.nth(2).locator("th").inner_text() == "whole image"
+    assert min(shares[:2]) <= shares[2] <= max(shares[:2]) < 100
+    assert re.search(r"Sleep holds about [\d.]+ MiB for each image of a batch", panel.inner_text())
+    # with a threshold it is said that less may sleep
+    sleeping.type_number("sleep_threshold", "0.2")
+    sleeping.wait_until(lambda: "at least" in rows.nth(2).inner_text())
+    assert "At most the steps that are drawn so will sleep" in panel.inner_text()
+    sleeping.choose("sleep", "nothing")
+    sleeping.wait_until(lambda: "Sleep holds" not in panel.inner_text())
+
+
+def test_too_many_blocks_awake_are_refused_where_they_are_set(sleeping, panel):
+    sleeping.choose_checkpoint("sdxl")
+    sleeping.type_number("sleep_awake_blocks", "11")
+    said = "Blocks awake must be between 1 and 8 for this model, got 11"
+    sleeping.wait_until(lambda: said in sleeping.control("sleep_awake_blocks").inner_text())
+    sleeping.type_number("sleep_awake_blocks", "8")
+    sleeping.wait_until(lambda: said not in sleeping.control("enable").inner_text())
+    sleeping.choose_checkpoint("small")
