@@ -22,7 +22,7 @@
         this.table.hidden = passes.length === 0 || Boolean(answer.nothing);
         const rows = passes.map(({name, left}) => ({name, left}));
         if (rows.length > 1) {
-            rows.push({name: "whole image", left: answer.left});
+            rows.push({name: text("whole image"), left: answer.left});
         }
         const least = Boolean(answer.measured);
         const key = JSON.stringify([rows, least]);

@@ -72,7 +72,9 @@ def test_methods_are_applied_while_awake():
     method = Settings(method="Slothful Attention", in_slothful=4, out_slothful=4, time_decay=0)
     with slothful.applied(unet, method):
         alone = [request.run(unet, timestep) for timestep in STEPS]
-    settings = method.replace(sleep="self-attention", sleep_first=0, sleep_last=0)
+    settings = method.replace(
+        sleep="self-attention", sleep_first=0, sleep_last=0, sleep_min_steps=1
+    )
     with slothful.applied(unet, settings) as application:
         application.begin_pass("base", PassClock(STEPS))
         kinds = []

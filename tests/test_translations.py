@@ -89,6 +89,7 @@ def real_messages(folder=Path("/proc/slothful")):
     yield "mine.json: not a preset file (line 1)"
     yield from (parameter.range_text for parameter in Settings.parameters())
     yield "between 0 and 0.75 with strides of 2 x 2"
+    yield "between 1 and 8 for this model"
 
 
 def test_every_error_that_the_page_shows_is_translated():
