@@ -84,6 +84,9 @@ class SlothfulAttentionScript(scripts.Script):
     def postprocess_batch(self, p, *args, **kwargs):
         SamplingScope.end(p)
 
+    def postprocess(self, p, *args):
+        comparison.end_request(p)
+
 
 def _settings(p, args):
     """The settings for the present batch, None where it is made without the effect."""

@@ -34,13 +34,15 @@ _DRAWN = ("prompts", "negative_prompts", "seeds", "subseeds")
 class Comparison:
     """What a request `p` keeps while it is compared.
 
-    `count` is the number of its batches without a comparison, `with_effect` whether the present
-    batch has the effect, None where it is not one of a pair.
+    Made in `process`, it doubles the number of batches, of which there were `count`. `with_effect`
+    is whether the present batch has the effect, None where it is not one of a pair.
     """
 
     def __init__(self, p: Any):
         self.count = p.n_iter
         self.with_effect: bool | None = None
+        self._doubled: int | None = 2 * self.count
+        p.n_iter = self._doubled
         self._lengths = {name: len(values) for name, values in _lists(p)}
         self._paired = False
         self._drawn: list[Any] = []
@@ -52,7 +54,7 @@ class Comparison:
         # twice as many may be pairs or, of somebody who counted the batches, other images
         unchanged = {name: len(values) for name, values in lists} == self._lengths
         enough = min(self._lengths.values(), default=0) >= needed
-        if not (unchanged and enough and p.n_iter == 2 * self.count):
+        if not (unchanged and enough and p.n_iter == self._doubled):
             report(p, CHANGED)
             return
         self._paired = True
@@ -60,6 +62,12 @@ class Comparison:
             starts = range(0, needed, p.batch_size)
             batches = [list(values[start : start + p.batch_size]) for start in starts]
             setattr(p, name, [value for batch in batches for value in 2 * batch])
+
+    def restore(self, p: Any) -> None:
+        """The number of batches as it was, once."""
+        if p.n_iter == self._doubled:
+            p.n_iter = self.count
+        self._doubled = None
 
     def begin_batch(self, p: Any, number: int) -> None:
         if not self._paired:
@@ -78,10 +86,17 @@ def _lists(p: Any) -> list[tuple[str, Any]]:
 
 
 def begin_request(p: Any) -> None:
-    """`before_process`: some scripts run the same request again and again."""
+    """`before_process`: some scripts run a request again and again, and it may have failed."""
     earlier = p.__dict__.pop(_COMPARISON, None)
-    if earlier is not None and p.n_iter == 2 * earlier.count:
-        p.n_iter = earlier.count
+    if earlier is not None:
+        earlier.restore(p)
+
+
+def end_request(p: Any) -> None:
+    """`postprocess`: img2img's batch from a directory reads the number again for the next image."""
+    comparison = p.__dict__.get(_COMPARISON)
+    if comparison is not None:
+        comparison.restore(p)
 
 
 def begin(p: Any, opts: Any) -> bool:
@@ -96,7 +111,6 @@ def begin(p: Any, opts: Any) -> bool:
         report(p, reason)
         return False
     setattr(p, _COMPARISON, Comparison(p))
-    p.n_iter *= 2
     return True
 
 

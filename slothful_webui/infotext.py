@@ -36,6 +36,22 @@ def write_infotext(settings: Settings) -> str:
     return "; ".join([f"v{len(UPGRADES) + 1}", *parts])
 
 
+class Claim(str):
+    """The infotext of settings for as long as `holds()` says that they were applied.
+
+    The webui calls what can be called when it writes an infotext, and leaves out what gives None;
+    one that does not finds a text.
+    """
+
+    def __new__(cls, settings: Settings, holds: Callable[[], bool]) -> Claim:
+        claim = super().__new__(cls, write_infotext(settings))
+        claim._holds = holds
+        return claim
+
+    def __call__(self, **_: Any) -> str | None:
+        return str(self) if self._holds() else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Pasted:
     """What an infotext says: the settings, None where nothing of it is ours, what was left out,

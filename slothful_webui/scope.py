@@ -11,7 +11,7 @@ import slothful
 from slothful_webui import vae_scope
 from slothful_webui.engine import running_prediction
 from slothful_webui.hypertile import hypertile_acts
-from slothful_webui.infotext import KEY, write_infotext
+from slothful_webui.infotext import KEY, Claim, write_infotext
 from slothful_webui.language import report
 from slothful_webui.sampling import TITLE, refuse, unwrap_sample, wrap_sample
 from slothful_webui.shapes import known_shape
@@ -23,6 +23,7 @@ _BATCH = "slothful_batch"
 NOT_PYTORCH = "the U-Net is not run by PyTorch (perhaps by TensorRT)"
 NOTHING = "nothing was applied: {reason}"
 VAE_ONLY = "applied to the VAE only: {reason}"
+VAE_SKIPPED = "skipped the VAE ({reason})"
 NOT_EVERYWHERE = "not applied to every model of this image: {reason}"
 SKIPPED = "skipped {sites} ({reason})"
 PARTLY_SKIPPED = "skipped {sites} in some steps ({reason})"
@@ -66,11 +67,11 @@ class SamplingScope:
 
     def begin(self) -> None:
         """`process_batch`: every `p.sample` of this batch will be in effect, and the infotext says
-        so until `end` knows better.
+        so until more is known.
         """
         setattr(self._p, _BATCH, self)
         if self._settings.vae_tiles or self._has_sites():
-            self._p.extra_generation_params[KEY] = write_infotext(self._settings)
+            self._p.extra_generation_params[KEY] = Claim(self._settings, self._may_claim)
         # again: another request may have run inside this one and closed it
         vae_scope.open_vae(self._p, self._settings, self._current_vae)
         wrap_sample(self._p, self.opened)
@@ -126,7 +127,7 @@ class SamplingScope:
             self._follow()
             self._begin_pass(timed=False)  # the sampler, and its schedule, may be made later
             yield
-            vae_scope.follow_vae(self._current_vae)
+            vae_scope.resume_vae(self._p, self._current_vae)
         except BaseException:
             vae_scope.close_vae()
             raise
@@ -151,6 +152,7 @@ class SamplingScope:
 
     def _before_denoiser(self) -> None:
         self._log_plans()
+        vae_scope.resume_vae(self._p, self._current_vae)
         self._follow()
         if not self._timed or self._pass != _present_pass(self._p)[0]:
             self._begin_pass()
@@ -198,6 +200,13 @@ class SamplingScope:
 
     # -- what is told
 
+    def _may_claim(self) -> bool:
+        """Whether an infotext that is written now, as for a copy before the hires pass, may say
+        that the settings were applied: so it is until the U-Net has been called without them.
+        """
+        is_called, is_applied = self._application.plans, self._application.applied_sites
+        return not is_called or bool(is_applied) or vae_scope.was_tiled(self._p)
+
     def _log_plans(self) -> None:
         """What was done at each site in the latest call of the U-Net, if that is new."""
         plans = self._application.plans
@@ -212,6 +221,8 @@ class SamplingScope:
         """What the batch became, on the page and in the infotext, which claims nothing that was
         not applied.
         """
+        for reason in vae_scope.why_skipped(self._p):
+            report(self._p, (VAE_SKIPPED, {"reason": reason}))
         why = self._application.why_nothing()
         if why is None:
             self._tell_of_skipped_sites()

@@ -57,6 +57,21 @@ def was_tiled(p: Any) -> bool:
     return tiles is not None and tiles.applied
 
 
+def why_skipped(p: Any) -> tuple[str, ...]:
+    """Why the VAE was left as it is for an image of the request, although tiles were planned."""
+    tiles = p.__dict__.get(_TILES)
+    return () if tiles is None else tuple(dict.fromkeys(tiles.notes.values()))
+
+
+def resume_vae(p: Any, current_vae: Callable[[], Any]) -> None:
+    """Follow the VAE in use, and tile it again if a request inside this one has ended its tiles."""
+    tiles = p.__dict__.get(_TILES)
+    if tiles is not None and tiles not in _open:
+        close_vae()
+        _open.append(tiles)
+    follow_vae(current_vae)
+
+
 def follow_vae(current_vae: Callable[[], Any]) -> None:
     """The checkpoint, and its VAE, may have been replaced."""
     for tiles in _open:

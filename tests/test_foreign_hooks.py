@@ -11,7 +11,7 @@ from torch.nn.utils import prune
 import slothful
 from slothful import Settings
 from slothful.unet.foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED
-from slothful.unet.obstacles import FRAMES, KEYS, MASK, MASK_OR_VALUES, TENSOR, VALUES
+from slothful.unet.obstacles import ANSWERS, FRAMES, KEYS, MASK, MASK_OR_VALUES, TENSOR, VALUES
 from tests.unets import make_unet, module_state, run
 
 TOKENS = 24 * 32
@@ -126,6 +126,28 @@ def test_once_theirs_is_gone_ours_is_applied_again(sd1_unet):
     assert not torch.equal(aside, expected)
     assert application.notes == {"IN01": HOOKED}
     assert "IN01" in application.applied_sites
+
+
+@every_method
+def test_a_replaced_attention_that_knows_of_all_tokens_is_asked_without_ours(settings):
+    unet = make_unet("sd1")
+    attention, original = first_block(unet).attn1, first_block(unet).attn1.forward
+    stored, calls = [], []
+    first_block(unet).norm1.register_forward_hook(lambda _, args, out: stored.append(out))
+
+    def forward(x, *args, **kwargs):
+        calls.append(x.shape)
+        return original(stored[-1])
+
+    attention.forward = forward
+    with slothful.applied(unet, settings) as application:
+        assert run(unet).isfinite().all()
+        assert len(calls) == 2
+        assert run(unet).isfinite().all()
+        assert len(calls) == 3  # once it is known, ours leaves it alone
+    assert application.notes == {"IN01": ANSWERS}
+    assert application.applied_sites
+    assert "IN01" not in application.applied_sites
 
 
 class Network(nn.Module):

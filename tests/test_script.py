@@ -181,6 +181,35 @@ def test_where_nothing_was_applied_the_page_says_why_and_the_infotext_nothing(sd
     assert said in caplog.text
 
 
+@pytest.mark.parametrize(("passes", "claimed"), [("base", True), ("hires", False)])
+def test_a_copy_that_is_saved_between_the_passes_claims_what_was_applied_by_then(
+    sd1_unet, passes, claimed
+):
+    """The webui calls what can be called when it writes an infotext."""
+    request, settings = Request(sd1_unet), STRONG.replace(passes=passes)
+    request.hr_upscale_to_x, request.hr_upscale_to_y = 256, 192
+    text, written = infotext.write_infotext(settings), []
+
+    def write():
+        written.append(request.extra_generation_params[infotext.KEY](iteration=0))
+
+    def sample():
+        run(sd1_unet)
+        request.is_hr_pass = True
+        write()
+        SamplingScope.before_sampling()
+        return run(sd1_unet)
+
+    request.is_hr_pass, request.sample = False, sample
+    begin_batch(request, settings)
+    write()  # the parameters of the last request, before it samples
+    request.sample()
+    SamplingScope.end(request)
+    write()
+    assert written == [text, text if claimed else None, text]
+    assert type(written[0]) is str
+
+
 def test_an_effect_in_one_of_the_batchs_passes_counts(sd1_unet):
     request = Request(sd1_unet)
     request.hr_upscale_to_x, request.hr_upscale_to_y = 256, 192

@@ -10,6 +10,7 @@ from PIL import Image
 
 import slothful
 from slothful import Settings
+from slothful.unet.foreign import HOOKED
 from slothful_webui.vae_scope import close_vae, open_vae
 from standalone.checkpoint import SMALL, load
 from standalone.processing import Processing, process_images
@@ -63,12 +64,14 @@ def generate(model, args=None, **values):
 def test_decoding_and_encoding_are_tiled_and_the_vae_is_left_as_it_was(model):
     vae, seen = model.first_stage_model, []
     before = module_state(vae)
-    handles = [
-        part.mid.attn_1.norm.register_forward_pre_hook(
-            lambda module, args, name=name: seen.append((name, args[0].shape[-2:])), prepend=True
-        )
-        for name, part in (("encoder", vae.encoder), ("decoder", vae.decoder))
-    ]
+    norms = {vae.encoder.mid.attn_1.norm: "encoder", vae.decoder.mid.attn_1.norm: "decoder"}
+
+    def look(module, args):
+        if module in norms:
+            seen.append((norms[module], args[0].shape[-2:]))
+
+    # of all modules, for one on the block itself would keep ours away
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(look)
     # acts in no block of the U-Net, so that a difference comes from the VAE
     options = {"method": "Near-sighted Tile", "tile_size": 64}
     picture = Image.radial_gradient("L").resize((192, 128)).convert("RGB")
@@ -78,8 +81,7 @@ def test_decoding_and_encoding_are_tiled_and_the_vae_is_left_as_it_was(model):
         seen.clear()
         tiled = generate(model, {**options, **TILED}, init_images=[picture], n_iter=2)
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
     assert shapes == {(name, (16, 24)) for name in ("encoder", "decoder")}
     assert set(seen) == {(name, (8, 8)) for name in ("encoder", "decoder")}
     assert not np.array_equal(plain, tiled)
@@ -141,3 +143,34 @@ def test_another_implementation_of_tiles_keeps_its_place(model):
     finally:
         for block in blocks:
             delattr(block, "__webui_hypertile_params")
+
+
+@pytest.mark.parametrize("part", ["", "norm", "q", "proj_out"])
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_whoever_looks_into_the_vaes_attention_sees_the_whole_map(part, first):
+    block, seen = AttnBlock(32).eval(), []
+    vae = torch.nn.ModuleDict({"mid": block})
+    x = torch.randn(1, 32, 16, 24, generator=torch.Generator().manual_seed(1))
+    plain, tiles = block(x), slothful.VaeTiles(Settings(**TILED))
+    if first == "ours":
+        tiles.follow(vae)
+        block(x)  # theirs comes while ours is at work
+    module = block.get_submodule(part)
+    module.register_forward_hook(lambda _, args, out: seen.append(out.shape[-2:]))
+    tiles.follow(vae)
+    assert torch.equal(block(x), plain)
+    assert set(seen) == {(16, 24)}
+    assert tiles.notes == {"mid": HOOKED}
+
+
+def test_a_block_of_others_that_is_skipped_is_told(model):
+    norm = model.first_stage_model.decoder.mid.attn_1.norm
+    handle = norm.register_forward_hook(lambda module, args, output: None)
+    request = Processing(
+        model, prompt="a red circle on a blue background", width=192, height=128, steps=2
+    )
+    try:
+        processed = process_images(request, ScriptRunner([TILED]))
+    finally:
+        handle.remove()
+    assert any("skipped the VAE (another extension has hooks" in c for c in processed.comments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from ..planning.plan import SitePlan
 from ..tokens.key_inputs import Match
 from .calls import LDM, Args, Kwargs
 from .foreign import OwnHook
+from .obstacles import ANSWERS
 from .weighing import WeightedAttention
 
 PlanFor = Callable[[torch.Tensor, Args, Kwargs], "SitePlan | None"]
@@ -79,19 +80,35 @@ class Kind(Generic[AnyPlan]):
         self.skip()
 
 
+class _Call(NamedTuple):
+    """A call of attn1 that is under way: its own arguments, and the (batch, tokens) it got."""
+
+    args: Args
+    kwargs: Kwargs
+    asked: torch.Size
+
+
 class AttentionHooks:
     """Hooks around a layer's attn1, which hand its calls to the kind that its site's plan has."""
 
     def __init__(
-        self, layer: Layer, plan_for: PlanFor, kinds: dict[type, Callable[[Layer], Kind[Any]]]
+        self,
+        layer: Layer,
+        plan_for: PlanFor,
+        kinds: dict[type, Callable[[Layer], Kind[Any]]],
+        note: Callable[[str], None],
     ):
-        """`kinds`: how to make each kind, by the class of its plans."""
+        """`kinds`: how to make each kind, by the class of its plans. `note` is called with a reason
+        where a call that had begun was made as it is after all.
+        """
         self._layer = layer
         self._plan_for = plan_for
         self._kinds = kinds
+        self._note = note
         self._made: dict[type, Kind[Any]] = {}
         self._kind: Kind[Any] | None = None
-        self._begun = False
+        self._call: _Call | None = None
+        self._stands_aside = False
 
     def register(self) -> list[RemovableHandle]:
         """Put the hooks on; the handles remove them."""
@@ -115,7 +132,7 @@ class AttentionHooks:
         """Take off what `prepare` has put on."""
         if self._kind is not None:
             self._kind.release()
-        self._kind = None
+        self._kind = self._call = None
 
     def _kind_of(self, plan_class: type) -> Kind[Any]:
         if plan_class not in self._made:
@@ -125,22 +142,29 @@ class AttentionHooks:
     def _before(
         self, attention: nn.Module, args: Args, kwargs: Kwargs
     ) -> tuple[Args, Kwargs] | None:
-        self._begun = False
+        self._call = None
         if self._kind is None:
             return None
         tokens = LDM.tokens_of(args, kwargs)
-        plan = self._plan_for(tokens, args, kwargs)
+        plan = None if self._stands_aside else self._plan_for(tokens, args, kwargs)
         if plan is None:
             self._kind.skip()
             return None
         queries, context = self._kind.begin(plan, tokens)
-        self._begun = True
+        self._call = _Call(args, kwargs, queries.shape[:2])
         return LDM.with_queries(queries, context, args, kwargs)
 
     def _after(
         self, attention: nn.Module, args: Args, answers: torch.Tensor
     ) -> torch.Tensor | None:
-        if self._kind is None or not self._begun:
+        call, self._call = self._call, None
+        if self._kind is None or call is None:
             return None
-        self._begun = False
-        return self._kind.end(answers)
+        if answers.shape[:2] == call.asked:
+            return self._kind.end(answers)
+        # somebody's `forward` that knows of the tokens from elsewhere
+        self._kind.skip()
+        self._stands_aside = True
+        self._note(ANSWERS)
+        plain: torch.Tensor = attention.forward(*call.args, **call.kwargs)
+        return plain

@@ -18,6 +18,7 @@ VALUES = "another extension supplies its values"
 MASK = "it was called with an attention mask"
 MASK_OR_VALUES = "it was called with a mask or with separate values"
 FRAMES = "it was called with tokens from other frames"
+ANSWERS = "another extension's self-attention returns a different number of tokens"
 TENSOR = "it was called with another tensor in addition to its tokens"
 MERGED = "its tokens are already merged, e.g. by the webui's token merging"
 
@@ -27,7 +28,7 @@ is at work there already, None where there is none.
 """
 
 NOTES = (
-    *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, MERGED),
+    *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, MERGED, ANSWERS),
     *(HOOKED, CROSS_CHANGED, MLP_CHANGED),
 )
 """All of them, but for what `yields_to` answers."""

@@ -28,11 +28,14 @@ class Needs(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call of attn1: its plan and layout, and the groups whose means are keys and values."""
+    """One call of attn1: its plan and layout, the groups whose means are keys and values, and the
+    (batch, tokens) that it is given to project.
+    """
 
     plan: Reduce
     layout: Layout
     groups: Groups | None
+    given: torch.Size
 
 
 class Reducing(Kind[Reduce]):
@@ -81,7 +84,7 @@ class Reducing(Kind[Reduce]):
             queries = split_queries(tokens, layout, plan)
             match = self._match(tokens, queries, layout, plan) if plan.merges else None
             inputs = key_inputs(tokens, queries, layout, plan, match)
-        self._call = Call(plan, layout, inputs.groups)
+        self._call = Call(plan, layout, inputs.groups, inputs.keys.shape[:2])
         self.layer.weighted.log_weights = inputs.log_weights
         if not plan.separate_kv:
             return queries, inputs.keys
@@ -115,8 +118,8 @@ class Reducing(Kind[Reduce]):
 
     def _before_projection(self, part: int, projection: nn.Module, args: Args) -> Args | None:
         """Give to_k (part 0) and to_v (part 1) their half of the context."""
-        if self._call is None:
-            return None
+        if self._call is None or args[0].shape[1] != 2 * self._call.given[1]:
+            return None  # a replaced `forward` may project tokens of its own
         return (args[0].chunk(2, dim=1)[part], *args[1:])
 
     def _after_projection(
@@ -124,7 +127,7 @@ class Reducing(Kind[Reduce]):
     ) -> torch.Tensor | None:
         """Deal the projected tokens to the windows."""
         call = self._call
-        if call is None:
+        if call is None or projected.shape[:2] != call.given:
             return None
         shared = None if call.groups is None else call.groups.means(projected)
         return deal_keys(projected, call.layout, call.plan, shared)

@@ -49,6 +49,7 @@ class SiteHooks:
                 Layer(layer, index, shared, applied),
                 self._unless(Obstacles(layer, yields_to)),
                 KINDS,
+                note,
             )
             for index, layer in enumerate(modules.layers)
         ]

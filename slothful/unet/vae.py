@@ -18,7 +18,7 @@ from ..settings.settings import Settings
 from ..tokens.layout import plan_layout
 from ..tokens.moving import join_answers, split_queries
 from .calls import Args
-from .foreign import OwnHook
+from .foreign import HOOKED, OwnHook, Watch
 from .obstacles import YieldsTo
 
 
@@ -36,7 +36,7 @@ class VaeTiles:
         self._yields_to = yields_to or (lambda attention, grid: None)
         self._handles: list[RemovableHandle] = []
         self.vae: nn.Module | None = None
-        self.notes: dict[str, str] = {}
+        self.notes: dict[str, str] = {}  # by block, why it was left as it is
         self.applied = False  # whether anything has been split so far
 
     def follow(self, vae: nn.Module | None) -> None:
@@ -46,7 +46,9 @@ class VaeTiles:
         self.release()
         self.vae = vae
         for name, attention in _attentions(vae) if vae is not None else ():
-            self._handles += _TiledBlock(attention, functools.partial(self._plan, name)).register()
+            others = Watch(attention.modules(), may_replace=[attention])
+            plan = functools.partial(self._plan, name, others)
+            self._handles += _TiledBlock(attention, plan).register()
 
     def release(self) -> None:
         """Remove every hook from the VAE."""
@@ -55,14 +57,16 @@ class VaeTiles:
         self._handles.clear()
         self.vae = None
 
-    def _plan(self, name: str, attention: nn.Module, grid: Grid) -> Reduce | None:
-        reason = self._yields_to(attention, grid)
+    def _plan(self, name: str, others: Watch, attention: nn.Module, grid: Grid) -> Reduce | None:
+        tiling = plan_divisor_tiling(*grid, self._tile_size)
+        if tiling is None:
+            return None
+        reason = HOOKED if others.found() else self._yields_to(attention, grid)
         if reason:
             self.notes[name] = reason
             return None
-        tiling = plan_divisor_tiling(*grid, self._tile_size)
-        self.applied |= tiling is not None
-        return None if tiling is None else Reduce(grid, 0.0, tiling=tiling)
+        self.applied = True
+        return Reduce(grid, 0.0, tiling=tiling)
 
 
 def _attentions(vae: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -47,6 +47,11 @@ class WeightedAttention:
     ) -> torch.Tensor | None:
         if self.log_weights is None:
             return None
+        if name != "to_q" and projected.shape[1] != self.log_weights.shape[-1]:
+            # a replaced `forward` has keys of its own
+            self.log_weights = None
+            self._projected.clear()
+            return None
         self._projected[name] = projected
         return projected[:, :1]
 
