@@ -116,8 +116,8 @@
             }
             const title = place.parentElement.querySelector(".toast-title");
             if (title && OWN.test(place.textContent)) {
-                write(title, {error: text("error"), info: text("info")}[title.textContent.trim()]
-                    || title.textContent);
+                const kinds = {error: text("error"), warning: text("warning"), info: text("info")};
+                write(title, kinds[title.textContent.trim()] || title.textContent);
             }
             sayIn(place);
         }

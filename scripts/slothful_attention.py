@@ -37,7 +37,12 @@ class SlothfulAttentionScript(scripts.Script):
 
     def ui(self, is_img2img):
         with InputAccordion(False, label=TITLE, elem_id=self.elem_id("enable")) as enabled:
-            controls, compare = page.build_controls(self.elem_id, _presets(), _site_names)
+            controls, compare = page.build_controls(
+                self.elem_id,
+                _presets(),
+                _site_names,
+                has_queue=not getattr(shared.cmd_opts, "no_gradio_queue", False),
+            )
         targets = infotext.paste_targets(_disregarded_keys)
         self.infotext_fields = list(zip([enabled, *controls], targets))
         self.infotext_fields.append(page.build_paste_note(self.elem_id))

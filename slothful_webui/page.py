@@ -36,12 +36,13 @@ def build_controls(
     elem_id: Callable[[str], str],
     presets: PresetFolders,
     site_names: Callable[[], Sequence[str] | None],
+    has_queue: bool = True,
 ) -> tuple[list[Any], Any]:
     """All components of the page; returned are those of `CONTROLS`, in that order, and the hidden
     box that makes a request a comparison.
 
     `elem_id` is the script's. `site_names` gives the sites of the loaded model, None where that is
-    not known. Call inside the accordion.
+    not known. `has_queue`: whether the page has gradio's queue. Call inside the accordion.
     """
     import gradio as gr  # here, so that generating without a page needs no gradio
 
@@ -57,7 +58,7 @@ def build_controls(
     compare = gr.Checkbox(False, label="Compare", elem_id=elem_id("compare"), visible=False)
     compare.do_not_save_to_config = True
     controls = [components[control.name] for control in CONTROLS]
-    connect_presets(gr, preset_box, presets, controls)
+    connect_presets(gr, preset_box, presets, controls, has_queue)
     _show_what_applies(gr, elem_id, components, groups, site_names)
     return controls, compare
 

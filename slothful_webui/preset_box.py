@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ from slothful_webui.presets import Preset, PresetError, PresetFolders
 
 OWN = "Slothful Attention: "
 """How notices begin, for other extensions have theirs at the same place."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class PresetBox(NamedTuple):
@@ -49,36 +53,45 @@ def build_presets(gr: Any, elem_id: Callable[[str], str]) -> PresetBox:
 
 
 def connect_presets(
-    gr: Any, box: PresetBox, presets: PresetFolders, controls: Sequence[Any]
+    gr: Any, box: PresetBox, presets: PresetFolders, controls: Sequence[Any], has_queue: bool = True
 ) -> None:
     """Let the buttons act on `controls`, the components of `controls.CONTROLS`. What they did, or
-    why they could not, is shown as a notice.
+    why they could not, is shown as a notice. `has_queue`: whether the page has gradio's queue.
     """
+
+    def refuse(error: Exception) -> Any:
+        """Show why something could not be done; what a component is left as."""
+        if not has_queue:  # without it no warning is shown, but what is raised
+            raise gr.Error(OWN + str(error)) from None
+        # gradio writes a traceback for what is raised
+        logger.warning("%s%s", OWN, error)
+        gr.Warning(OWN + str(error))
+        return gr.update()
 
     def load(name: str | None) -> list[Any]:
         try:
             return values_of(presets.load(_stripped(name)).settings)
         except PresetError as error:
-            raise gr.Error(OWN + str(error)) from error
+            return [refuse(error)] * len(controls)
 
-    def save(name: str | None, *values: Any) -> str:
+    def save(name: str | None, *values: Any) -> Any:
         name = _stripped(name)
         replaces = presets.is_own(name)
         try:
             presets.save(Preset(name, Settings.from_mapping(named(values))))
         except (PresetError, SettingsError) as error:
-            raise gr.Error(OWN + str(error)) from error
+            return refuse(error)
         gr.Info(
             OWN + (f"replaced the preset {name!r}" if replaces else f"saved the preset {name!r}")
         )
         return name
 
-    def delete(name: str | None) -> str:
+    def delete(name: str | None) -> Any:
         name = _stripped(name)
         try:
             presets.delete(name)
         except PresetError as error:
-            raise gr.Error(OWN + str(error)) from error
+            return refuse(error)
         gr.Info(OWN + f"deleted the preset {name!r}")
         return ""
 

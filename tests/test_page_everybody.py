@@ -154,7 +154,7 @@ def _messages_in_japanese(page, panel):
     page.choose("preset", "soft")
     page.control("preset_save").click()
     page.wait_until(lambda: "Attention: 'soft' は拡張機能に付属する" in notice.inner_text())
-    assert "エラー" in notice.inner_text()
+    assert "警告" in notice.inner_text()
     note = page.control("in_mode").locator(".slothful-note")
     page.wait_until(lambda: "1D か 2D か" in note.inner_text())
     page.choose("passes", "hires")
