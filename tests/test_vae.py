@@ -174,3 +174,28 @@ def test_a_block_of_others_that_is_skipped_is_told(model):
     finally:
         handle.remove()
     assert any("skipped the VAE (another extension has hooks" in c for c in processed.comments)
+
+
+@pytest.mark.parametrize("inner", [None, [TILED]], ids=["off", "tiled"])
+def test_the_tiles_come_back_after_a_request_inside_the_sampling(model, inner):
+    before, expected = module_state(model.first_stage_model), generate(model, TILED)
+    untiled = generate(model, {})
+    made = []
+    request = Processing(
+        model, prompt="a red circle on a blue background", width=192, height=128, steps=2
+    )
+    own = request.sample
+
+    def sample(**details):
+        samples = own(**details)
+        other = Processing(model, prompt="a detail", width=192, height=128, steps=1)
+        made.append(np.asarray(process_images(other, ScriptRunner(inner)).images[0]))
+        return samples
+
+    request.sample = sample
+    picture = np.asarray(process_images(request, ScriptRunner([TILED])).images[0])
+    assert np.array_equal(picture, expected)
+    assert not np.array_equal(picture, untiled)
+    alone = Processing(model, prompt="a detail", width=192, height=128, steps=1)
+    assert np.array_equal(made[0], np.asarray(process_images(alone, ScriptRunner(inner)).images[0]))
+    assert module_state(model.first_stage_model) == before

@@ -25,16 +25,18 @@ class Needs(NamedTuple):
     deals: bool
     separates: bool
     weighs: bool
+    watches: bool  # what a replaced `forward` takes as queries
 
 
 class Call(NamedTuple):
     """One call of attn1: its plan and layout, the groups whose means are keys and values, and the
-    (batch, tokens) that it is given to project.
+    (batch, tokens) that it is given as queries and to project.
     """
 
     plan: Reduce
     layout: Layout
     groups: Groups | None
+    asked: torch.Size
     given: torch.Size
 
 
@@ -49,12 +51,16 @@ class Reducing(Kind[Reduce]):
     def prepare(self, plan: Reduce) -> None:
         """Have those hooks on the projections that a plan needs."""
         self.layer.shared.match = None
-        needs = Needs(plan.tiling is not None, plan.separate_kv, plan.merges)
+        attention, deals = self.layer.module.attn1, plan.tiling is not None
+        watches = deals and "forward" in vars(attention)
+        needs = Needs(deals, plan.separate_kv, plan.merges, watches)
         if needs == self._needs:
             return
         self.release()
         self._needs = needs
-        attention = self.layer.module.attn1
+        if watches:
+            after = OwnHook(self._after_queries)
+            self.handles.append(attention.to_q.register_forward_hook(after))
         for part, projection in enumerate((attention.to_k, attention.to_v)):
             if needs.separates:
                 before = OwnHook(functools.partial(self._before_projection, part))
@@ -84,7 +90,7 @@ class Reducing(Kind[Reduce]):
             queries = split_queries(tokens, layout, plan)
             match = self._match(tokens, queries, layout, plan) if plan.merges else None
             inputs = key_inputs(tokens, queries, layout, plan, match)
-        self._call = Call(plan, layout, inputs.groups, inputs.keys.shape[:2])
+        self._call = Call(plan, layout, inputs.groups, queries.shape[:2], inputs.keys.shape[:2])
         self.layer.weighted.log_weights = inputs.log_weights
         if not plan.separate_kv:
             return queries, inputs.keys
@@ -115,6 +121,15 @@ class Reducing(Kind[Reduce]):
         assert call is not None
         self.layer.applied()
         return join_answers(answers, call.layout, call.plan)
+
+    def _after_queries(
+        self, projection: nn.Module, args: Args, projected: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Deal nothing to windows whose queries are not the ones that were given."""
+        call = self._call
+        if call is not None and projected.shape[:2] != call.asked:
+            self._call = call._replace(given=torch.Size((0, 0)))
+        return None
 
     def _before_projection(self, part: int, projection: nn.Module, args: Args) -> Args | None:
         """Give to_k (part 0) and to_v (part 1) their half of the context."""
