@@ -40,13 +40,16 @@ class Claim(str):
     """The infotext of settings for as long as `holds()` says that they were applied.
 
     The webui calls what can be called when it writes an infotext, and leaves out what gives None;
-    one that does not finds a text.
+    one that does not finds a text. A copy is the text alone.
     """
 
     def __new__(cls, settings: Settings, holds: Callable[[], bool]) -> Claim:
         claim = super().__new__(cls, write_infotext(settings))
         claim._holds = holds
         return claim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)
 
     def __call__(self, **_: Any) -> str | None:
         return str(self) if self._holds() else None

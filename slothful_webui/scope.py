@@ -221,18 +221,19 @@ class SamplingScope:
         """What the batch became, on the page and in the infotext, which claims nothing that was
         not applied.
         """
+        why, tiled = self._application.why_nothing(), vae_scope.was_tiled(self._p)
+        if why is None or tiled:
+            self._p.extra_generation_params[KEY] = write_infotext(self._settings)
+        else:
+            self._p.extra_generation_params.pop(KEY, None)
         for reason in vae_scope.why_skipped(self._p):
             report(self._p, (VAE_SKIPPED, {"reason": reason}))
-        why = self._application.why_nothing()
         if why is None:
             self._tell_of_skipped_sites()
             self._tell_of_sleep()
             if self._obstacle is not None:
                 report(self._p, (NOT_EVERYWHERE, {"reason": self._obstacle}))
             return
-        tiled = vae_scope.was_tiled(self._p)
-        if not tiled:
-            self._p.extra_generation_params.pop(KEY, None)
         if self._application.notes and self._obstacle is None:
             self._tell_of_skipped_sites()
         else:

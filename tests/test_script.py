@@ -203,11 +203,26 @@ def test_a_copy_that_is_saved_between_the_passes_claims_what_was_applied_by_then
     request.is_hr_pass, request.sample = False, sample
     begin_batch(request, settings)
     write()  # the parameters of the last request, before it samples
+    # a request that is copied takes no model along
+    assert type(copy.deepcopy(request.extra_generation_params)[infotext.KEY]) is str
     request.sample()
     SamplingScope.end(request)
-    write()
-    assert written == [text, text if claimed else None, text]
-    assert type(written[0]) is str
+    assert written == [text, text if claimed else None]
+    assert request.extra_generation_params == {infotext.KEY: text}
+    assert type(request.extra_generation_params[infotext.KEY]) is str
+
+
+def test_a_model_that_comes_with_the_hires_pass_is_in_the_infotext(sd1_unet):
+    request, current = Request(sd1_unet), [torch.nn.Linear(2, 2)]
+
+    def sample():
+        current[0] = sd1_unet
+        SamplingScope.before_sampling()
+        return run(sd1_unet)
+
+    request.sample = sample
+    sample_batch(request, current_unet=lambda: current[0])
+    assert request.extra_generation_params == {infotext.KEY: infotext.write_infotext(STRONG)}
 
 
 def test_an_effect_in_one_of_the_batchs_passes_counts(sd1_unet):
