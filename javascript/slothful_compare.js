@@ -41,11 +41,11 @@
         };
         this.waiting = this._info();
         tick(true);
-        // gradio takes the values of a request when the button is pressed, from what has been
-        // rendered by then
+        // gradio 3 takes the values of a request when the button is pressed, from what has been
+        // rendered by then; gradio 4 a frame later, once what else changes is rendered too
         setTimeout(() => {
             gradioApp().getElementById(`${this.tab}_generate`).click();
-            setTimeout(() => tick(false));
+            requestAnimationFrame(() => setTimeout(() => tick(false), 200));
         }, 100);
     }
 

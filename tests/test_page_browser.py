@@ -8,7 +8,7 @@ import numpy as np
 from slothful import FAMILY_SITES, KNOWN_SITES, Settings
 from slothful_webui.controls import CONTROLS, values_of
 from slothful_webui.infotext import write_infotext
-from tests.browser import NEEDS_CHROMIUM, read_picture
+from tests.browser import NEEDS_CHROMIUM, opened, read_picture
 from tests.webui import REQUEST, encode
 
 pytestmark = NEEDS_CHROMIUM
@@ -136,6 +136,36 @@ def test_a_comparison_is_two_pictures_with_a_divider(page, panel):
     page.enable(False)
     assert np.array_equal(page.generate(), off)
     page.wait_until(lambda: len(shown()) == 1)
+
+
+LATER = """
+    const click = HTMLElement.prototype.click;
+    HTMLElement.prototype.click = function() {
+        const press = () => click.call(this);
+        if (this.id === "txt2img_generate") {
+            requestAnimationFrame(() => requestAnimationFrame(press));
+        } else {
+            press();
+        }
+    };
+"""
+"""A host that takes the values of a request a little later, as one with gradio 4 does."""
+
+
+def test_a_comparison_where_the_host_takes_its_values_later(host):
+    with opened(host.port, before=LATER) as page:
+        page.paste(REQUEST)
+        page.open_groups()
+        panel = page.control("drawings")
+        page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
+        panel.get_by_role("button", name="Compare off / on").click()
+        page.wait_until(lambda: panel.locator(".slothful-compare").is_visible())
+        page.wait_until_idle()
+        assert not page.control("compare").locator("input").is_checked()
+        page.enable(False)
+        assert page.generate() is not None
+        info = page.page.locator("#generation_info_txt2img textarea").input_value()
+        assert len(json.loads(info)["infotexts"]) == 1
 
 
 def test_a_script_that_is_chosen_is_not_compared(page, panel):
