@@ -76,7 +76,7 @@ def test_steps_and_both_passes_are_drawn(page, panel):
     assert panel.locator("rect.slothful-field").count() == 2
     # the second one begins inside the axis of the noise level, and at the start of the pass' own
     assert panel.locator(".slothful-start").count() == 1
-    assert panel.locator("tbody tr").count() == 2
+    assert panel.locator("tbody tr").count() == 3  # of both passes and of the whole image
     page.choose("time_axis", "pass progress")
     page.wait_until(lambda: panel.locator(".slothful-start").count() == 0)
 

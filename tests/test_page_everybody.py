@@ -75,7 +75,7 @@ def test_a_drag_is_drawn_on_its_way_once_a_frame_and_asks_the_server_one_thing_a
 ):
     page.page.locator("#txt2img_hr-visible-checkbox").check()
     page.choose("method", "Near-sighted Attention")
-    page.wait_until(lambda: panel.locator("tbody tr").count() == 2)
+    page.wait_until(lambda: panel.locator("tbody tr").count() == 3)
     page.page.evaluate(
         """() => {
             const seen = window.seen = {frames: 0, asking: 0, mostAsking: 0};
