@@ -1,5 +1,7 @@
 """The same U-Net twice: as ldm builds it, and as diffusers does, with the same weights."""
 
+import functools
+
 import torch
 from diffusers import UNet2DConditionModel
 
@@ -26,8 +28,9 @@ RESIDUAL = {
 """The parts of a residual layer in ldm, and in diffusers."""
 
 
+@functools.cache
 def make_twins(layout: str):
-    """(ldm's U-Net, diffusers' U-Net)."""
+    """(ldm's U-Net, diffusers' U-Net); the same ones every time."""
     unet = make_unet(layout)
     twin = make_empty(layout)
     copy(unet, twin)
