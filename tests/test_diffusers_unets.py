@@ -42,7 +42,7 @@ def test_sites_and_costs_are_those_of_ldm(layout):
     assert slothful.shape_of(twin) == slothful.shape_of(unet)
 
 
-EVERYWHERE = ("slothful 1D pool", "near-sighted pool", "merged")
+EVERYWHERE = ("near-sighted pool", "merged")
 
 
 @pytest.mark.parametrize("name", METHODS)
