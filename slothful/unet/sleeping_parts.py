@@ -15,16 +15,14 @@ from ..planning.forecast import LOOKS_AT, forecast_weights
 from ..planning.site import Site
 from ..planning.sleep import check_awake_blocks
 from ..settings.methods import ATTENTION, AWAKE, DEEP, SELF_ATTENTION, TRANSFORMERS, WHOLE
-from ..settings.parameter import SettingsError
 from ..settings.settings import Settings
-from .anatomy import Anatomy, anatomy_of
 from .asleep import Asleep
-from .calls import Args, tensor_in, wrapping_of
+from .calls import Args
 from .foreign import OwnHook
 from .memory import CallKey, Entry, Memory
 from .prediction import Prediction
 from .replaced_forward import Forward, ReplacedForward
-from .sites import SiteModules
+from .sites import SiteModules, most_awake
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +46,6 @@ class Making:
     found: Sequence[SiteModules]
     prediction: Prediction
     memory: Memory
-
-    @property
-    def anatomy(self) -> Anatomy:
-        """How the U-Net is built. Raises `SettingsError` where it is none."""
-        anatomy = anatomy_of(self.unet)
-        if anatomy.patch:
-            raise SettingsError(
-                f"sleep must be of attentions or transformers for {type(self.unet).__name__}, "
-                f"which is no U-Net; got {self.settings.sleep}"
-            )
-        return anatomy
 
 
 class Part:
@@ -162,7 +149,6 @@ class TransformerPart(Part):
         super().__init__([site], [f"{site.index}"], making)
         self._transformer = transformer
         self._version: int | None = None
-        self._wrapping: Callable[[torch.Tensor], Any] = wrapping_of(torch.empty(0))
 
     def register(self) -> list[RemovableHandle]:
         """See `Part`."""
@@ -176,9 +162,8 @@ class TransformerPart(Part):
         features = args[0]
         self._version = None if features.is_inference() else features._version
 
-    def _after(self, transformer: nn.Module, args: Args, answer: Any) -> None:
-        features, output = args[0], tensor_in(answer)
-        self._wrapping = wrapping_of(answer)
+    def _after(self, transformer: nn.Module, args: Args, output: torch.Tensor) -> None:
+        features = args[0]
         # its input may have become its output, as where the sum is made in place
         if self._call is not None and (
             features is not output
@@ -189,8 +174,10 @@ class TransformerPart(Part):
     def _forwards(self, call: Call) -> Iterable[tuple[nn.Module, Forward]]:
         yield self._transformer, functools.partial(self._instead, call)
 
-    def _instead(self, call: Call, features: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        return self._wrapping(features + self._given(self._names[0], call))
+    def _instead(
+        self, call: Call, features: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        return features + self._given(self._names[0], call)
 
 
 class DeepPart(Part):
@@ -204,7 +191,6 @@ class DeepPart(Part):
         super().__init__(sites, ["deep"], making)
         self._blocks = blocks
         self._shapes: dict[tuple[CallKey, int], tuple[torch.Size, torch.dtype]] = {}
-        self._wrappings = [wrapping_of(torch.empty(0))] * len(blocks)
 
     def register(self) -> list[RemovableHandle]:
         """See `Part`."""
@@ -215,10 +201,9 @@ class DeepPart(Part):
             for index, block in enumerate(self._blocks)
         ]
 
-    def _after(self, index: int, block: nn.Module, args: Args, answer: Any) -> None:
+    def _after(self, index: int, block: nn.Module, args: Args, output: torch.Tensor) -> None:
         if self._call is None:
             return
-        output, self._wrappings[index] = tensor_in(answer), wrapping_of(answer)
         self._shapes[self._call.key, index] = output.shape, output.dtype
         if index == len(self._blocks) - 1:
             self._keep(self._names[0], self._kept_of(output, self._call))
@@ -231,20 +216,17 @@ class DeepPart(Part):
         last = len(self._blocks) - 1
         for index, block in enumerate(self._blocks[:last]):
             shape, dtype = self._shapes[call.key, index]
-            make = functools.partial(Asleep, shape, dtype, call.latent.device)
-            yield block, functools.partial(self._instead, index, make)
-        yield (
-            self._blocks[last],
-            functools.partial(self._instead, last, functools.partial(self._last, call)),
-        )
+            yield block, functools.partial(_of_shape, shape, dtype, call.latent.device)
+        yield self._blocks[last], functools.partial(self._last, call)
 
-    def _instead(
-        self, index: int, make: Callable[[], torch.Tensor], *args: Any, **kwargs: Any
-    ) -> Any:
-        return self._wrappings[index](make())
-
-    def _last(self, call: Call) -> torch.Tensor:
+    def _last(self, call: Call, *args: Any, **kwargs: Any) -> torch.Tensor:
         return self._given(self._names[0], call).clone()
+
+
+def _of_shape(
+    shape: torch.Size, dtype: torch.dtype, device: torch.device, *args: Any, **kwargs: Any
+) -> Asleep:
+    return Asleep(shape, dtype, device)
 
 
 class WholePart(DeepPart):
@@ -255,17 +237,27 @@ class WholePart(DeepPart):
     """
 
     def __init__(self, making: Making):
-        anatomy = making.anatomy
-        blocks = [*anatomy.embeddings, *anatomy.modules_inside(0), *anatomy.ends]
+        unet = making.unet
+        embeddings = (getattr(unet, name, None) for name in ("time_embed", "label_emb"))
+        blocks = [*(e for e in embeddings if e is not None), *blocks_inside(unet, 0), unet.out]
         super().__init__(blocks, [modules.site for modules in making.found], making)
         self._prediction = making.prediction
 
     def _kept_of(self, output: torch.Tensor, call: Call) -> torch.Tensor:
         return self._prediction.denoised(call.latent, output, call.timestep)
 
-    def _last(self, call: Call) -> torch.Tensor:
+    def _last(self, call: Call, *args: Any, **kwargs: Any) -> torch.Tensor:
         denoised = self._given(self._names[0], call)
         return self._prediction.output(call.latent, denoised, call.timestep)
+
+
+def blocks_inside(unet: Any, awake: int) -> list[nn.Module]:
+    """The blocks of a U-Net in the order of its forward pass, but for the first and last `awake`
+    ones.
+    """
+    middle = [] if unet.middle_block is None else [unet.middle_block]
+    outputs = list(unet.output_blocks)
+    return [*list(unet.input_blocks)[awake:], *middle, *outputs[: len(outputs) - awake]]
 
 
 def _self_attentions(making: Making) -> list[Part]:
@@ -284,14 +276,14 @@ def _both(modules: SiteModules) -> list[nn.Module]:
 
 
 def _transformers(making: Making) -> list[Part]:
-    return [TransformerPart(m.site, m.outermost, making) for m in making.found]
+    return [TransformerPart(m.site, m.transformer, making) for m in making.found]
 
 
 def _deep(making: Making) -> list[Part]:
-    awake, anatomy = making.settings.sleep_awake_blocks, making.anatomy
-    check_awake_blocks(making.settings, anatomy.most_awake)
+    awake, unet = making.settings.sleep_awake_blocks, making.unet
+    check_awake_blocks(making.settings, most_awake(unet))
     sites = [modules.site for modules in making.found if modules.site.inside >= awake]
-    return [DeepPart(anatomy.modules_inside(awake), sites, making)]
+    return [DeepPart(blocks_inside(unet, awake), sites, making)]
 
 
 PARTS: dict[str, Callable[[Making], list[Part]]] = {
