@@ -59,8 +59,7 @@ def describe(
     parameters without effect, each with the names of those that stand in its way. "left" is what is
     left to compute of all passes, "measured" true where less may sleep than is drawn, "held" the
     MiB that sleep holds for each image of a batch. Raises `SettingsError` for settings that leave
-    nothing of the model to sleep. `go_on` is called
-    between the sites, and ends it by raising.
+    nothing of the model to sleep. `go_on` is called between the sites, and ends it by raising.
     """
     unet = None if model is None else unet_of(model)
     shape = known_shape(unet)
@@ -204,8 +203,8 @@ def _held(settings: Settings, shape: UnetShape, passes: list[Pass], size: int) -
     numbers = [
         held_numbers(settings, shape, each.width, each.height)
         for each in passes
-        if any(asleep_since(settings, moment) is not None for moment in _moments(settings, each))
-        and within_limits(settings, _place(each))
+        if within_limits(settings, _place(each))
+        and any(asleep_since(settings, moment) is not None for moment in _moments(settings, each))
     ]
     return 2 * size * max(numbers, default=0) / MIB
 

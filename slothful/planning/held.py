@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..settings.methods import ATTENTION, AWAKE, DEEP, WHOLE
+from ..settings.methods import ATTENTION, AWAKE, DEEP, TRANSFORMERS, WHOLE
 from ..settings.settings import Settings
 from .cost import SiteShape, UnetShape
 from .counts import tokens_of
@@ -34,6 +34,6 @@ def _held_at(settings: Settings, shape: SiteShape, width: int, height: int) -> i
     site = shape.site
     if weight_of(settings, [site]) == 0:
         return 0
-    modules = {"transformers": 1, ATTENTION: site.layers * (2 if shape.cross else 1)}
+    modules = {TRANSFORMERS: 1, ATTENTION: site.layers * (2 if shape.cross else 1)}
     given = modules.get(settings.sleep, site.layers)
     return given * site.channels * tokens_of(grid_of(width, height, site.level))

@@ -309,8 +309,10 @@ class Application:
             return
         reason = reason_of_site(self.settings, self.moment, site, grid)
         if reason is None:
-            planned = plan_site(self.settings, self.moment, site, grid)
-            reason = CHANGING if isinstance(planned, Sleep) else NOT_RUN
+            reason = NOT_RUN
+            if not self._sleeper.is_idle:
+                planned = plan_site(self.settings, self.moment, site, grid)
+                reason = CHANGING if isinstance(planned, Sleep) else NOT_RUN
         self._met.add(reason)
 
 

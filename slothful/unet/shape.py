@@ -53,12 +53,11 @@ def _deep(unet: Any) -> Iterable[tuple[int, int]]:
     """What the last block gives that sleeps, (channels, level), for 1, 2, ... blocks awake."""
     outputs = [(level, block) for name, level, block in blocks_with_levels(unet) if "OUT" in name]
     for awake in range(1, most_awake(unet) + 1):
-        level, block = outputs[-1 - awake]
+        (_, block), (level, _) = outputs[-1 - awake], outputs[-awake]
         # an upsampling layer gives as many channels as it gets
         children: Iterable[Any] = block.children()
         channels = next((m.out_channels for m in children if hasattr(m, "out_channels")), 0)
-        up = any(type(module).__name__ == "Upsample" for module in block.children())
-        yield channels, level // 2 if up else level
+        yield channels, level
 
 
 def _parts(modules: SiteModules) -> Iterable[tuple[str, nn.Module]]:
