@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from benchmarks.pictures.quality import as_table, main
+from benchmarks.pictures.quality import Row, as_table, main
 
 ONLY = ["--only", "50%", "deep blocks n = 3, 1 awake", "EasyCache"]
 
@@ -36,7 +36,7 @@ def test_images_are_made_once_and_each_has_its_cost_and_change(tmp_path, capsys)
 def test_a_table_compares_with_the_nearest_rival_that_costs_no_less():
     def rows(name, left, *changes):
         return [
-            ("small", "Euler", "20", "256x256", name, str(seed), str(left), str(change))
+            Row("small", "Euler", "20", "256x256", name, str(seed), str(left), str(change))
             for seed, change in enumerate(changes)
         ]
 
@@ -47,7 +47,7 @@ def test_a_table_compares_with_the_nearest_rival_that_costs_no_less():
         *rows("DeepCache 3", 0.45, 0.2, 0.4),
         *rows("ours", 0.45, 0.1, 0.3),
     ]
-    table = as_table(compared, sorted({row[4] for row in compared}))
+    table = as_table(compared, sorted({row.variant for row in compared}))
     ours = next(line for line in table.splitlines() if line.startswith("| ours"))
     assert "| 45% | 0.2 " in ours
     assert "-0.2 (-0.2 to -0.2) (50% of the steps)" in ours

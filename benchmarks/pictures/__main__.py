@@ -36,9 +36,9 @@ from benchmarks.pictures.report import (
 from benchmarks.pictures.sampling import Picture, picture
 from benchmarks.pictures.timing import CLOCKS, measure, script
 from benchmarks.pictures.variants import NONE, Variant, variants
-from benchmarks.speed.__main__ import DTYPES, check_only, read_size
 from benchmarks.speed.attention import BACKENDS
-from benchmarks.speed.models import FAMILIES, make_inputs, make_unet
+from benchmarks.speed.models import make_inputs, make_unet
+from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only, read_size
 from standalone.console import replace_unknown_letters
 
 SAMPLERS = ("Euler", "DPM++ 2M", "DPM++ SDE")
@@ -65,8 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"--batch must be even, for half of it is negative, got {args.batch}")
         if args.device != "cpu" and args.clock == "cpu":
             raise ValueError("--clock must be wall where the device is not the CPU")
-        if args.device == "cpu" and args.dtype != "fp32":  # which its group norm cannot mix
-            raise ValueError(f"--dtype must be fp32 on a CPU, got {args.dtype!r}")
+        check_dtype(args.device, args.dtype)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -97,18 +96,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="benchmarks.pictures", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    cuda = torch.cuda.is_available()
+    add_models(parser)
     add = parser.add_argument
-    add("--model", nargs="+", choices=list(FAMILIES), default=["sd15"], metavar="MODEL",
-        help=", ".join(FAMILIES))  # fmt: skip
     add("--size", nargs="+", default=["512x512"], metavar="WIDTHxHEIGHT")
     add("--sampler", nargs="+", choices=SAMPLERS, default=list(SAMPLERS), metavar="SAMPLER",
         help=", ".join(SAMPLERS))  # fmt: skip
     add("--steps", nargs="+", type=int, default=[20, 30])
     add("--batch", type=int, default=2, help="rows of a call, half of them negative")
-    add("--device", default="cuda" if cuda else "cpu")
-    add("--dtype", choices=list(DTYPES), default="fp16" if cuda else "fp32")
-    add("--backend", choices=list(BACKENDS), default="sdpa", help="how attention is computed")
     add("--rounds", type=int, default=3)
     add("--clock", choices=list(CLOCKS), default="wall",
         help="cpu: the processor's own time, on a machine that others use as well")  # fmt: skip

@@ -20,7 +20,7 @@ import sys
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,9 +32,10 @@ from benchmarks.effects.metrics import likeness
 from benchmarks.effects.runs import scene_of
 from benchmarks.effects.table import interval
 from benchmarks.pictures.sampling import Picture, picture
-from benchmarks.pictures.variants import Call, Play, Theirs, Variant, deep, variants
+from benchmarks.pictures.variants import Call, Play, Variant, deep, variants
 from benchmarks.rivals import EasyCache
-from benchmarks.speed.__main__ import check_only, read_size
+from benchmarks.speed.options import check_only, read_size
+from benchmarks.speed.report import markdown
 from slothful import UnetShape
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
@@ -42,11 +43,23 @@ from standalone.console import replace_unknown_letters
 from standalone.processing import to_images
 from standalone.samplers import SAMPLERS, Sampler, randn
 
-COLUMNS = ("model", "sampler", "steps", "size", "variant", "seed", "left", "change")
 FIRST = {"search": 41_000_000, "judge": 42_000_000}
 """Seeds of the scenes whose captions are the prompts, and of the noise; training, evaluation and
 the study of effects use others."""
 BATCH = 4
+
+
+class Row(NamedTuple):
+    """An image: how it was made, what was left of its arithmetic, and its change."""
+
+    model: str
+    sampler: str
+    steps: str
+    size: str
+    variant: str
+    seed: str
+    left: str
+    change: str
 
 
 class Fewer(Variant):
@@ -56,18 +69,16 @@ class Fewer(Variant):
         self.share = share
 
 
-class MeasuredEasyCache(Theirs):
+class MeasuredEasyCache(Variant):
     """EasyCache by its own rule: how much it skips is known when the image is made."""
 
     def __init__(self) -> None:
-        super().__init__(lambda unet, picture: EasyCache(unet), lambda shape, picture: {})
-        self._rival: EasyCache | None = None
+        self._skipped: set[int] = set()
 
     def calls(self, shape: UnetShape, picture: Picture) -> list[Call]:
         """Of the image that was made last."""
-        skipped = set(self._rival.skipped if self._rival else ())
         return [
-            Call("skipped" if index in skipped else "computed", float(index not in skipped))
+            Call("skipped", 0.0) if index in self._skipped else Call("computed", 1.0)
             for index in range(len(picture.calls))
         ]
 
@@ -75,10 +86,9 @@ class MeasuredEasyCache(Theirs):
     def playing(self, unet: nn.Module, picture: Picture) -> Iterator[Play]:
         """See `Variant`."""
         with EasyCache(unet) as rival:
-            self._rival = rival
             rival.begin_pass(len(picture.calls))
             yield Play(functools.partial(setattr, rival, "index"), lambda: ())
-            self._rival = types.SimpleNamespace(skipped=list(rival.skipped))  # type: ignore[assignment]
+            self._skipped = set(rival.skipped)  # which it forgets at its end
 
 
 def contestants() -> dict[str, Variant]:
@@ -150,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     first = FIRST["search" if args.search else "judge"]
     seeds = range(first, first + args.images)
     _make(images, chosen, conditions, seeds, path)
-    rows = [row for row in _rows(path) if row[:4] == conditions and int(row[5]) in seeds]
+    rows = [row for row in _rows(path) if row[:4] == conditions and int(row.seed) in seeds]
     print(as_table(rows, list(chosen)))
     return 0
 
@@ -181,7 +191,7 @@ def _make(
     path: Path,
 ) -> None:
     """Make and measure what is missing, batch by batch."""
-    done = {(row[4], int(row[5])) for row in _rows(path) if row[:4] == conditions}
+    done = {(row.variant, int(row.seed)) for row in _rows(path) if row[:4] == conditions}
     shape = slothful.shape_of(images.model.model.diffusion_model)
     batches = [seeds[start : start + BATCH] for start in range(0, len(seeds), BATCH)]
     with tqdm(total=len(batches) * (1 + len(chosen)), unit="batch") as bar:
@@ -199,37 +209,38 @@ def _make(
                 _append(
                     path,
                     [
-                        (*conditions, name, str(seed), f"{left:.4f}", f"{change:.5f}")
+                        Row(*conditions, name, str(seed), f"{left:.4f}", f"{change:.5f}")
                         for seed, change in zip(batch, changes)
                     ],
                 )
                 bar.update()
 
 
-def _rows(path: Path) -> list[tuple[str, ...]]:
+def _rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [tuple(row) for row in csv.reader(file)][1:]
+        return [Row(*row) for row in csv.reader(file)][1:]
 
 
-def _append(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
+def _append(path: Path, rows: Sequence[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows] if new else rows)
+        csv.writer(file).writerows([Row._fields, *rows] if new else rows)
 
 
-def as_table(rows: Sequence[tuple[str, ...]], names: Sequence[str]) -> str:
+def as_table(rows: Sequence[Row], names: Sequence[str]) -> str:
     """A Markdown table of the variants, from the most arithmetic left to the least: change, and the
     difference to the next one of fewer steps, and of DeepCache, that leave no less.
     """
-    changes = {name: {row[5]: float(row[7]) for row in rows if row[4] == name} for name in names}
-    left = {name: float(np.mean([float(r[6]) for r in rows if r[4] == name] or [np.nan]))
+    changes = {
+        name: {row.seed: float(row.change) for row in rows if row.variant == name} for name in names
+    }
+    left = {name: float(np.mean([float(r.left) for r in rows if r.variant == name] or [np.nan]))
             for name in names}  # fmt: skip
     rivals = {"fewer steps": "of the steps", "DeepCache": "DeepCache"}
-    lines = [f"| variant | left | change | {' | '.join(f'less {r}' for r in rivals)} |",
-             "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = []
     for name in sorted(names, key=lambda each: -left[each]):
         cells = []
         for kind in rivals.values():
@@ -239,8 +250,9 @@ def as_table(rows: Sequence[tuple[str, ...]], names: Sequence[str]) -> str:
                       if nearest and seed in changes[nearest]]  # fmt: skip
             cells.append(f"{interval(paired)} ({nearest})" if nearest else "")
         own = interval(list(changes[name].values()))
-        lines.append(f"| {name} | {left[name]:.0%} | {own} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([name, f"{left[name]:.0%}", str(own), *cells])
+    headers = ["variant", "left", "change", *(f"less {rival}" for rival in rivals)]
+    return markdown(headers, lines)
 
 
 if __name__ == "__main__":

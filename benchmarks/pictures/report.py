@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from benchmarks.pictures.sampling import Picture, picture
 from benchmarks.pictures.timing import Measured, total
 from benchmarks.pictures.variants import NONE, Call, Variant
+from benchmarks.speed.report import markdown, write_lines
 from slothful import UnetShape
 
 REFERENCE = "deep blocks n = 3, 3 awake"
@@ -164,7 +164,7 @@ def as_table(rows: Sequence[Row]) -> str:
     on_gpu = any(row.kernel_time is not None for row in rows)
     if on_gpu:
         headers += ["kernels' time", "kernels, s", "kernels started", "peak over no patch, MiB"]
-    lines = [headers, ["---"] * len(headers)]
+    lines = []
     for row in rows:
         cells = [row.variant, f"{row.relative:.1%}", f"{row.spread:.1%}", f"{row.counted:.1%}",
                  row.full_calls, f"{row.seconds:.4g}", f"{row.kept / 2**20:.1f}"]  # fmt: skip
@@ -172,7 +172,7 @@ def as_table(rows: Sequence[Row]) -> str:
             cells += [f"{row.kernel_time:.1%}", f"{row.kernel_seconds:.4g}", f"{row.kernels}",
                       f"{row.peak_over_none / 2**20:.1f}"]  # fmt: skip
         lines.append(cells)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return markdown(headers, lines)
 
 
 def against_targets(conditions: Conditions, made: Picture, rows: Sequence[Row]) -> list[str]:
@@ -224,7 +224,4 @@ def write_csv(results: Sequence[Result], path: Path) -> None:
         for conditions, made, own in results
         for row in own
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_lines(lines, path)

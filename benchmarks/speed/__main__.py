@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,7 +27,8 @@ import slothful
 from benchmarks.speed import peers
 from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.attention import BACKENDS
-from benchmarks.speed.models import FAMILIES, make_inputs, make_unet
+from benchmarks.speed.models import make_inputs, make_unet
+from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only, read_size
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
 from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
 from slothful import TRAIN_STEPS, Moment, Settings
@@ -36,7 +37,6 @@ from standalone.console import replace_unknown_letters
 
 TEXTBOOK, FIRST = "textbook ", ", first token"
 """Begin and end the names of our methods' textbook forms, and of ours that compute the same."""
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,8 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings.from_mapping(json.loads(args.settings))
         sizes = [read_size(text) for text in args.size]
         check_only(args.only or (), variants(settings, Moment(0.0, 1.0)))
-        if args.device == "cpu" and args.dtype != "fp32":  # which its group norm cannot mix
-            raise ValueError(f"--dtype must be fp32 on a CPU, got {args.dtype!r}")
+        check_dtype(args.device, args.dtype)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -75,15 +74,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="benchmarks.speed", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    cuda = torch.cuda.is_available()
+    add_models(parser)
     add = parser.add_argument
-    add("--model", nargs="+", choices=list(FAMILIES), default=["sd15"], metavar="MODEL",
-        help=", ".join(FAMILIES))  # fmt: skip
     add("--size", nargs="+", default=["512x512", "1024x1024"], metavar="WIDTHxHEIGHT")
-    add("--batch", type=int, default=2 if cuda else 1, help="images of one call, with negatives")
-    add("--device", default="cuda" if cuda else "cpu")
-    add("--dtype", choices=list(DTYPES), default="fp16" if cuda else "fp32")
-    add("--backend", choices=list(BACKENDS), default="sdpa", help="how attention is computed")
+    add(
+        "--batch",
+        type=int,
+        default=2 if torch.cuda.is_available() else 1,
+        help="images of one call, with negatives",
+    )
     add("--rounds", type=int, default=5)
     add("--only", nargs="+", metavar="TEXT", help="only variants whose names begin with TEXT")
     add("--settings", default="{}", metavar="JSON", help="changes to the default settings")
@@ -91,22 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="a narrow U-Net at 768x768")
     add("--json", action="store_true", help="print one JSON object instead of tables")
     return parser
-
-
-def read_size(text: str) -> tuple[int, int]:
-    """(width, height) in pixels; raises `ValueError` for what is no size."""
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) % 64 == int(height) % 64 == 0):
-        raise ValueError(f"size must be WIDTHxHEIGHT in multiples of 64, got {text!r}")
-    return int(width), int(height)
-
-
-def check_only(beginnings: Sequence[str], names: Collection[str]) -> None:
-    """Raises `ValueError` where no variant begins with one of these."""
-    for text in beginnings:
-        if not any(name.startswith(text) for name in names):
-            known = ", ".join(names)
-            raise ValueError(f"--only: no variant begins with {text!r}; there are {known}")
 
 
 def variants(

@@ -24,7 +24,7 @@ from torch import nn
 from tqdm import tqdm
 
 import slothful
-from benchmarks.speed.__main__ import DTYPES
+from benchmarks.speed.options import DTYPES
 from slothful import Settings
 from slothful.planning.arithmetic import moved_values, saved_operations, saved_scores, searches
 from slothful.settings.methods import SUBSAMPLING

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from benchmarks.speed.timing import NONE, Row
 
@@ -41,7 +42,7 @@ def as_table(rows: Sequence[Row]) -> str:
     on_gpu = any(row.kernels is not None for row in rows)
     if on_gpu:
         headers += ["kernels, s", "share of kernels"]
-    lines = [headers, ["---"] * len(headers)]
+    lines = []
     for row in rows:
         memory = f"{row.peak_memory / 2**20:.0f}" if row.peak_memory else "-"
         allowed = "-" if row.allowed is None else f"{row.allowed:.1%}"
@@ -50,7 +51,13 @@ def as_table(rows: Sequence[Row]) -> str:
         if on_gpu:
             cells += [f"{row.kernels:.4g}", f"{row.share_of_kernels:.1%}"]
         lines.append(cells)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return markdown(headers, lines)
+
+
+def markdown(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of texts."""
+    every = [headers, ["---"] * len(headers), *lines]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in every)
 
 
 def summary(results: Sequence[Result]) -> dict:
@@ -74,7 +81,11 @@ def summary(results: Sequence[Result]) -> dict:
 
 def write_csv(results: Sequence[Result], path: Path) -> None:
     """One line for each variant under each conditions."""
-    lines = [dataclasses.asdict(c) | dataclasses.asdict(row) for c, row in results]
+    write_lines([dataclasses.asdict(c) | dataclasses.asdict(row) for c, row in results], path)
+
+
+def write_lines(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A CSV file of lines that have the same columns; there is at least one."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
