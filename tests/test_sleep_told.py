@@ -13,7 +13,7 @@ from slothful_webui.routes import answer
 from standalone.checkpoint import SMALL, load
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner
-from tests.test_script import Request, sample_batch
+from tests.batches import Request, sample_batch
 from tests.unets import make_unet, module_state
 
 FIELDS = Fields(width=128, height=128, steps=20, hires=True, hr_scale=2, hr_steps=10)
