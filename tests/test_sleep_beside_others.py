@@ -10,6 +10,7 @@ from ldm.modules.diffusionmodules.util import timestep_embedding
 
 import slothful
 from slothful import PassClock
+from slothful.unet.obstacles import MERGED, REPEATED
 from tests.sleeping import PARTS, STEPS, Request, SlowSleep, sleeping
 from tests.unets import make_unet, module_state
 
@@ -96,6 +97,96 @@ def test_who_writes_into_what_was_given_makes_the_next_call_compute_it():
         assert application.plans["IN01"] is None
         assert type(application.plans["OUT11"]).__name__ == "Sleep"
     handle.remove()
+
+
+def with_reference(layer):
+    """As ControlNet's reference mode: attn1 once with more keys, and once for some rows only."""
+
+    def forward(x, context=None):
+        tokens = layer.norm1(x)
+        answers = layer.attn1(tokens, context=torch.cat([tokens, tokens.flip(0)], dim=1))
+        answers[[1]] = (answers[[1]] + layer.attn1(tokens[[1]], context=tokens[[1]])) / 2
+        x = answers + x
+        x = layer.attn2(layer.norm2(x), context=context) + x
+        return layer.ff(layer.norm3(x)) + x
+
+    return forward
+
+
+def with_fewer_tokens(layer):
+    """As token merging: attn1 sees some of the tokens, and each step may choose others."""
+
+    def forward(x, context=None):
+        tokens = layer.norm1(x)
+        chosen = torch.randperm(tokens.shape[1], generator=torch.Generator().manual_seed(len(x)))
+        chosen = chosen[: tokens.shape[1] // 2]
+        x = x.clone()
+        x[:, chosen] += layer.attn1(tokens[:, chosen], context=None)
+        x = layer.attn2(layer.norm2(x), context=context) + x
+        return layer.ff(layer.norm3(x)) + x
+
+    return forward
+
+
+@pytest.mark.parametrize("part", ["self-attention", "attention"])
+@pytest.mark.parametrize(
+    ("change", "reason"), [(with_reference, REPEATED), (with_fewer_tokens, MERGED)]
+)
+@torch.no_grad()
+def test_attention_that_others_call_in_their_own_way_is_awake(part, change, reason):
+    unet, request = make_unet("sd1"), Request("sd1")
+    block = unet.output_blocks[-1][1].transformer_blocks[0]
+    block.forward = change(block)
+    attended = []
+    with slothful.applied(unet, sleeping(part)) as application:
+        application.begin_pass("base", PassClock(STEPS))
+        request.run(unet, STEPS[0])
+        handle = block.attn1.to_q.register_forward_hook(lambda *_: attended.append(1))
+        request.run(unet, STEPS[1])
+        handle.remove()
+        assert attended
+        assert application.notes == {"OUT11": reason}
+        assert application.plans["OUT11"] is None
+        assert type(application.plans["OUT10"]).__name__ == "Sleep"
+
+
+@pytest.mark.parametrize("part", ["self-attention", "attention"])
+@torch.no_grad()
+def test_who_begins_to_ask_for_some_rows_while_it_sleeps_gets_these(part):
+    unet, request = make_unet("sd1"), Request("sd1")
+    block = unet.output_blocks[-1][1].transformer_blocks[0]
+    seen = []
+    with slothful.applied(unet, sleeping(part)) as application:
+        application.begin_pass("base", PassClock(STEPS))
+        request.run(unet, STEPS[0])
+        block.forward = with_reference(block)
+        handle = block.attn1.register_forward_hook(lambda m, a, answers: seen.append(answers.shape))
+        output = request.run(unet, STEPS[1])
+        handle.remove()
+    assert [shape[0] for shape in seen] == [2, 1]
+    assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("part", ["transformers", "deep blocks", "whole calls"])
+@torch.no_grad()
+def test_a_part_that_others_run_twice_in_a_call_is_awake(part):
+    """As ControlNet does to read a reference image; the second run is the image's."""
+    unet, request = make_unet("sd1"), Request("sd1")
+    once, other = unet.forward, Request("sd1", seed=5).latent
+
+    def twice(x, *args, **kwargs):
+        once(other, *args, **kwargs)
+        return once(x, *args, **kwargs)
+
+    plain = [request.run(unet, timestep) for timestep in STEPS[:2]]
+    unet.forward = twice
+    with slothful.applied(unet, sleeping(part)) as application:
+        application.begin_pass("base", PassClock(STEPS))
+        for timestep, expected in zip(STEPS, plain):
+            assert torch.equal(request.run(unet, timestep), expected)
+    assert set(application.notes.values()) == {REPEATED}
+    assert application.why_nothing() == f"all blocks were skipped ({REPEATED})"
+    assert application.asleep_steps == 0
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -67,7 +67,7 @@ class Application:
         self._site_hooks: dict[str, list[SiteHooks]] = {}
         self._names: list[str] = []
         self._idle_sites: list[Site] = []
-        self._sleeper = Sleeper(settings)
+        self._sleeper = Sleeper(settings, self._note)
         self._passes = 0
         self._calls: list[MadeCall] = []
         self._steps: set[tuple[int, int]] = set()  # of all passes

@@ -82,6 +82,13 @@ class Memory:
         earlier = [old for old in parts.get(part, []) if old.step < step]
         parts[part] = [*earlier, entry][-most:]
 
+    def discard(self, key: CallKey, part: str, step: int) -> None:
+        """What a part gave in a step is not fit to be given again."""
+        parts = self._entries.get(key, {})
+        earlier = [entry for entry in parts.pop(part, []) if entry.step < step]
+        if earlier:
+            parts[part] = earlier
+
     def found(self, key: CallKey, part: str, since: int = 0) -> list[Entry]:
         """What a part gave, oldest first; empty where its last is of before step `since` or was
         written into.

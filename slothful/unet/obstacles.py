@@ -21,6 +21,7 @@ FRAMES = "it was called with tokens from other frames"
 ANSWERS = "another extension's self-attention returns a different number of tokens"
 TENSOR = "it was called with another tensor in addition to its tokens"
 MERGED = "its tokens are already merged, e.g. by the webui's token merging"
+REPEATED = "another extension computes it more than once per step"
 
 YieldsTo = Callable[[nn.Module, Grid], "str | None"]
 """Asked with an attention and the (height, width) of its tokens: a reason where another extension
@@ -29,7 +30,7 @@ is at work there already, None where there is none.
 
 NOTES = (
     *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, MERGED, ANSWERS),
-    *(HOOKED, CROSS_CHANGED, MLP_CHANGED),
+    *(HOOKED, CROSS_CHANGED, MLP_CHANGED, REPEATED),
 )
 """All of them, but for what `yields_to` answers."""
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-Forward = Callable[..., torch.Tensor]
+Forward = Callable[..., "torch.Tensor | None"]
+"""None: the module's own `forward` has to answer."""
 
 
 class ReplacedForward:
@@ -16,12 +17,13 @@ class ReplacedForward:
 
     def __init__(self, module: nn.Module, forward: Forward):
         self._module, self._own = module, module.__dict__.get("forward")
-        self._before: Forward = module.forward
+        self._before: Callable[..., torch.Tensor] = module.forward
         self._forward: Forward | None = forward
         module.forward = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        return (self._forward or self._before)(*args, **kwargs)
+        answer = None if self._forward is None else self._forward(*args, **kwargs)
+        return self._before(*args, **kwargs) if answer is None else answer
 
     def undo(self) -> None:
         """Where somebody has wrapped this in the meantime, it stays and passes through."""

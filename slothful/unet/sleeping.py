@@ -21,14 +21,15 @@ from .changes import Changes
 from .memory import Memory
 from .prediction import Prediction
 from .sites import SiteModules
-from .sleeping_parts import PARTS, Call, Making, Part
+from .sleeping_parts import PARTS, Call, Making, Note, Part
 
 
 class Sleeper:
     """The settings' sleep, decided part by part in each call of a U-Net."""
 
-    def __init__(self, settings: Settings):
-        self._settings, self._memory = settings, Memory()
+    def __init__(self, settings: Settings, note: Note):
+        """`note(name, reason)` is told of sites that have to stay awake, and why."""
+        self._settings, self._note, self._memory = settings, note, Memory()
         self._parts: list[Part] = []
         self._changes = Changes() if is_measured(settings) else None
         self._present: Call | None = None
@@ -41,7 +42,7 @@ class Sleeper:
         """Move to a U-Net whose sites are `found`; the handles of the hooks that keep what its
         parts give. Raises `SettingsError` where the settings leave nothing of it to sleep.
         """
-        making = Making(self._settings, unet, found, prediction, self._memory)
+        making = Making(self._settings, unet, found, prediction, self._memory, self._note)
         self._parts = PARTS[self._settings.sleep](making)
         return [handle for part in self._parts for handle in part.register()]
 

@@ -11,15 +11,17 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from ..planning.counts import tokens_of
 from ..planning.forecast import LOOKS_AT, forecast_weights
-from ..planning.site import Site
+from ..planning.site import LATENT_FACTOR, Site, grid_of
 from ..planning.sleep import check_awake_blocks
 from ..settings.methods import ATTENTION, AWAKE, DEEP, SELF_ATTENTION, TRANSFORMERS, WHOLE
 from ..settings.settings import Settings
 from .asleep import Asleep
-from .calls import Args
+from .calls import LDM, Args
 from .foreign import OwnHook
 from .memory import CallKey, Entry, Memory
+from .obstacles import MERGED, REPEATED
 from .prediction import Prediction
 from .replaced_forward import Forward, ReplacedForward
 from .sites import SiteModules, most_awake
@@ -37,6 +39,10 @@ class Call:
     latent: torch.Tensor
 
 
+Note = Callable[[str, str], None]
+"""Called with the name of a site and why it was not what it should have been."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Making:
     """What parts are made of."""
@@ -46,6 +52,7 @@ class Making:
     found: Sequence[SiteModules]
     prediction: Prediction
     memory: Memory
+    note: Note
 
 
 class Part:
@@ -58,7 +65,9 @@ class Part:
         self.sites = sites
         self._names = names
         self._memory, self._kind = making.memory, making.settings.sleep_forecast
+        self._note = making.note
         self._call: Call | None = None  # while it is awake and what it gives is wanted
+        self._answered: set[str] = set()  # of `names`, in this call
         self._replaced: list[ReplacedForward] = []
 
     def register(self) -> list[RemovableHandle]:
@@ -72,6 +81,7 @@ class Part:
     def wake(self, call: Call, wanted: bool) -> None:
         """This call computes the part; `wanted`: and what it gives has to be kept."""
         self._call = call if wanted else None
+        self._answered.clear()
 
     def sleep(self, call: Call, since: int) -> bool:
         """This call does not compute the part. False, and nothing done, where what it gave in step
@@ -90,9 +100,26 @@ class Part:
         self._replaced, self._call = [], None
 
     def _keep(self, name: str, value: torch.Tensor) -> None:
-        if self._call is not None:
-            most = LOOKS_AT[self._kind]
-            self._memory.keep(self._call.key, name, self._call.step, value, most)
+        """Keep what a module gave, unless it was asked more than once in this call, as by
+        ControlNet's reference mode: nobody knows which of its answers a later call will ask for.
+        """
+        if self._call is None:
+            return
+        if name in self._answered:
+            self._spoil(name, REPEATED)
+            return
+        self._answered.add(name)
+        most = LOOKS_AT[self._kind]
+        self._memory.keep(self._call.key, name, self._call.step, value, most)
+
+    def _spoil(self, name: str, reason: str) -> None:
+        """What a module gives in this call is not fit to be given again."""
+        if self._call is None:
+            return
+        self._answered.add(name)
+        self._memory.discard(self._call.key, name, self._call.step)
+        for site in self.sites:
+            self._note(site.name, reason)
 
     def _given(self, name: str, call: Call) -> torch.Tensor:
         """What it gave last, or a forecast from what it gave the last times."""
@@ -132,14 +159,26 @@ class AttentionPart(Part):
         ]
 
     def _after(self, name: str, attention: nn.Module, args: Args, answers: torch.Tensor) -> None:
-        self._keep(name, answers)
+        if self._call is None:
+            return
+        rows, _, height, width = self._call.key.shape
+        grid = grid_of(width * LATENT_FACTOR, height * LATENT_FACTOR, self.sites[0].level)
+        if len(answers) != rows:
+            self._spoil(name, REPEATED)
+        elif answers.shape[1] != tokens_of(grid):
+            self._spoil(name, MERGED)  # by how alike they are, so differently in every step
+        else:
+            self._keep(name, answers)
 
     def _forwards(self, call: Call) -> Iterable[tuple[nn.Module, Forward]]:
         for name, attention in zip(self._names, self._attentions):
             yield attention, functools.partial(self._instead, name, call)
 
-    def _instead(self, name: str, call: Call, *args: Any, **kwargs: Any) -> torch.Tensor:
-        return self._given(name, call)
+    def _instead(self, name: str, call: Call, *args: Any, **kwargs: Any) -> torch.Tensor | None:
+        given = self._given(name, call)
+        # others may ask for some of the rows only, or for merged tokens
+        fits = given.shape[:2] == LDM.tokens_of(args, kwargs).shape[:2]
+        return given if fits else None
 
 
 class TransformerPart(Part):
@@ -176,8 +215,9 @@ class TransformerPart(Part):
 
     def _instead(
         self, call: Call, features: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
-        return features + self._given(self._names[0], call)
+    ) -> torch.Tensor | None:
+        given = self._given(self._names[0], call)
+        return features + given if features.shape == given.shape else None
 
 
 class DeepPart(Part):
