@@ -37,10 +37,11 @@ from .settings.settings import Settings
 from .settings.site_names import FAMILY_SITES, KNOWN_SITES
 
 if TYPE_CHECKING:
+    from .unet.anatomy import UnsupportedModelError
     from .unet.application import Application, applied
     from .unet.prediction import Prediction
     from .unet.shape import shape_of
-    from .unet.sites import SiteModules, UnsupportedModelError, find_sites
+    from .unet.sites import SiteModules, find_sites
     from .unet.vae import VaeTiles
 
 # what needs torch is imported when it is asked for
@@ -50,7 +51,7 @@ _LATE = {
     "Prediction": "prediction",
     "shape_of": "shape",
     "SiteModules": "sites",
-    "UnsupportedModelError": "sites",
+    "UnsupportedModelError": "anatomy",
     "find_sites": "sites",
     "VaeTiles": "vae",
 }

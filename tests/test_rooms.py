@@ -19,7 +19,7 @@ OUTSIDE = {
     "unet": {"torch", "einops"},
 }
 """What else than the standard library a room needs."""
-HOSTS = ("scripts", "slothful_webui", "standalone")
+HOSTS = ("scripts", "slothful_diffusers", "slothful_webui", "standalone")
 
 
 def imports_of(path: Path) -> list[tuple[int, str]]:

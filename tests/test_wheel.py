@@ -34,10 +34,10 @@ def wheel(tmp_path_factory):
     return next(out.glob("*.whl"))
 
 
-def test_it_holds_the_core_and_nothing_else(wheel):
+def test_it_holds_the_core_its_use_in_pipelines_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     folders = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert folders == {"slothful"}
+    assert folders == {"slothful", "slothful_diffusers"}
     core = {str(path.relative_to(ROOT)) for path in (ROOT / "slothful").rglob("*.py")}
     assert core == {name for name in names if name.startswith("slothful/")}
 

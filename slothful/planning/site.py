@@ -35,8 +35,8 @@ class Site:
 
     @property
     def side(self) -> str:
-        """ "in", "middle" or "out"."""
-        return {"I": "in", "M": "middle", "O": "out"}[self.name[0]]
+        """ "in", "middle" or "out"; layers of flat models (B00) are "in"."""
+        return {"I": "in", "B": "in", "M": "middle", "O": "out"}[self.name[0]]
 
     def within(self, levels: int) -> bool:
         """Whether it is on one of the finest `levels` with self-attention."""

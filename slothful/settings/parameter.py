@@ -197,7 +197,7 @@ def _parse_weights(parameter: Parameter, value: Any) -> dict[str, float] | None:
         if str(site).upper() not in SITE_NAMES:
             raise SettingsError(
                 f"{parameter.name} has no block {echo(site)}; "
-                "blocks: IN00 to IN11, M00, OUT00 to OUT11"
+                "blocks: IN00 to IN11, M00, OUT00 to OUT11; of PixArt: B00 to B27"
             )
         if weight is None:
             limits = f"between {parameter.minimum:g} and {parameter.maximum:g}"

@@ -9,8 +9,9 @@ def _names(inputs: Iterable[int], outputs: Iterable[int]) -> tuple[str, ...]:
     return (*(f"IN{i:02d}" for i in inputs), "M00", *(f"OUT{i:02d}" for i in outputs))
 
 
-SITE_NAMES = _names(range(12), range(12))
-"""Every name that a site can have, in the order of the U-Net's forward pass."""
+SITE_NAMES = (*_names(range(12), range(12)), *(f"B{i:02d}" for i in range(28)))
+"""Every name that a site can have, in the order of the forward pass: of a U-Net, and of PixArt, a
+transformer without one."""
 
 FAMILY_SITES = {
     "SD1, SD2": _names((1, 2, 4, 5, 7, 8), range(3, 12)),

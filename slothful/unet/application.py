@@ -11,6 +11,7 @@ import contextlib
 import functools
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,13 +35,14 @@ from ..planning.planner import may_apply, plan_awake, plan_site
 from ..planning.schedule import noise_level_time
 from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
 from ..settings.settings import Settings
-from .calls import LDM, Args, Kwargs, fingerprint, rounding
+from .anatomy import UnsupportedModelError
+from .calls import LDM, Args, Kwargs, fingerprint, rounding, tensor_in
 from .foreign import OwnHook
 from .memory import CallKey
 from .obstacles import YieldsTo
 from .prediction import Prediction
 from .site_hooks import SiteHooks
-from .sites import SiteModules, UnsupportedModelError, find_sites
+from .sites import SiteModules, find_sites
 from .sleeping import Sleeper
 from .sleeping_parts import Call
 
@@ -63,6 +65,7 @@ class Application:
         self.moment: Moment | None = None
         self.unet: nn.Module | None = None
         self._yields_to = yields_to or (lambda attention, grid: None)
+        self._dialect = LDM
         self._handles: list[RemovableHandle] = []
         self._site_hooks: dict[str, list[SiteHooks]] = {}
         self._names: list[str] = []
@@ -166,6 +169,7 @@ class Application:
         except UnsupportedModelError:
             self._met.add(NO_SITES)
             raise
+        self._dialect = found[0].dialect
         # before the hooks at each attn1, which then are the first to see its answers
         self._handles += self._sleeper.follow(unet, found, prediction or Prediction())
         self.unet = unet
@@ -218,18 +222,19 @@ class Application:
 
     def _before_unet(self, unet: nn.Module, args: Args, kwargs: Kwargs) -> None:
         """Read the moment, the latent's size and what sleep asks for, once a call."""
-        latent = LDM.tokens_of(args, kwargs)
+        latent = self._dialect.latent_of(args, kwargs)
         rows, columns = (n * LATENT_FACTOR for n in latent.shape[-2:])
-        timesteps = LDM.timesteps_of(args, kwargs).reshape(-1)[:1]
+        timesteps = self._dialect.timesteps_of(args, kwargs)[:1]
         self._rounding = rounding(timesteps.dtype)
         if self._sleeper.is_idle:
             # one synchronisation with the device a call; rows of a batch share their timestep
             self._begin_call(float(timesteps[0]), (columns, rows))
             return
         # what the rows are conditioned on is read along with it
-        conditions = LDM.conditioning_of(args, kwargs)
+        conditions = self._dialect.conditioning_of(args, kwargs)
         changes = self._sleeper.measure(latent)
-        numbers = torch.cat([timesteps.float(), *changes, *map(fingerprint, conditions)])
+        prints = [fingerprint(each).to(latent.device) for each in conditions]
+        numbers = torch.cat([timesteps.to(latent.device).float(), *changes, *prints])
         timestep, *others = numbers.tolist()
         measured, conditioning = others[: len(changes)], others[len(changes) :]
         self._begin_call(timestep, (columns, rows))
@@ -248,7 +253,8 @@ class Application:
             self._asleep.add(site.name)
             self._applied.add(site.name)
 
-    def _after_unet(self, unet: nn.Module, args: Args, output: torch.Tensor) -> None:
+    def _after_unet(self, unet: nn.Module, args: Args, answer: Any) -> None:
+        output = tensor_in(answer)
         self._sleeper.end_call(output)
         rows, _, height, width = output.shape
         size = width * LATENT_FACTOR, height * LATENT_FACTOR
@@ -328,8 +334,9 @@ def applied(
         with applied(unet, settings) as application:
             samples = sampler(...)
 
-    `unet` is a U-Net of Stable Diffusion 1, 2 (ldm) or XL (sgm), called as
-    `unet(x, timesteps, ...)` with x (batch, channels, height, width) and timesteps in 0..1000.
+    `unet` is a U-Net of Stable Diffusion 1, 2 or XL, as ldm and sgm build it or as diffusers does,
+    called as `unet(x, timesteps, ...)` with x (batch, channels, height, width) and timesteps in
+    0..1000, by position or by name.
     `yields_to(attn1, grid)` is asked at each attn1, with the (height, width) of its tokens, and
     answers with a reason where another extension is at work there already; the site is then
     skipped. In nested use on one U-Net the innermost is applied.

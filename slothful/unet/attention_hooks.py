@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..planning.plan import SitePlan
 from ..tokens.key_inputs import Match
-from .calls import LDM, Args, Kwargs
+from .calls import Args, Dialect, Kwargs
 from .foreign import OwnHook
 from .obstacles import ANSWERS
 from .weighing import WeightedAttention
@@ -26,11 +26,20 @@ class Layer:
     """A layer with attn1, attn2 and ff, as the kinds of hooks see it.
 
     `index` is its place among the `count` layers of its site. Calls `applied` whenever something
-    was applied. `shared` is what the layers of a site have in common.
+    was applied. `shared` is what the layers of a site have in common, `dialect` how they are
+    called.
     """
 
-    def __init__(self, module: Any, index: int, shared: Shared, applied: Callable[[], None]):
+    def __init__(
+        self,
+        module: Any,
+        index: int,
+        shared: Shared,
+        applied: Callable[[], None],
+        dialect: Dialect,
+    ):
         self.module = module
+        self.dialect = dialect
         self.index = index
         self.shared = shared
         self.applied = applied
@@ -145,14 +154,14 @@ class AttentionHooks:
         self._call = None
         if self._kind is None:
             return None
-        tokens = LDM.tokens_of(args, kwargs)
+        tokens = self._layer.dialect.tokens_of(args, kwargs)
         plan = None if self._stands_aside else self._plan_for(tokens, args, kwargs)
         if plan is None:
             self._kind.skip()
             return None
         queries, context = self._kind.begin(plan, tokens)
         self._call = _Call(args, kwargs, queries.shape[:2])
-        return LDM.with_queries(queries, context, args, kwargs)
+        return self._layer.dialect.with_queries(queries, context, args, kwargs)
 
     def _after(
         self, attention: nn.Module, args: Args, answers: torch.Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,10 +19,16 @@ Kwargs = dict[str, Any]
 class Dialect:
     """The names of arguments, and the place of those that may come by position.
 
-    `tokens` is the first argument of every module but the U-Net, where it is the latent; the second
-    of an attention is its `context`, of the U-Net its `timesteps`. `value` are tokens for values
-    alone, `mask` hides keys, `labels` are what else the U-Net's rows are conditioned on, `frames`
-    tell that there are tokens of other frames.
+    `tokens` is the first argument of every module; that of the U-Net may be called `latent`. The
+    second of an attention is its `context`, of the U-Net its `timesteps`. `value` are tokens for
+    values alone, `mask` hides keys, `labels` are what else the U-Net's rows are conditioned on,
+    `frames` tell that there are tokens of other frames. `regions` are an attention's arguments
+    that only cross-attention looks at, position by position.
+
+    Where hosts let an object compute attention, `processors` are the classes that do nothing else
+    and take keys and values from any context; what the layers named in `refines` do to queries,
+    keys or answers, they do besides. `rows_from_context`: they count an attention's rows by its
+    context. The U-Net's timesteps are its argument number `timesteps_at`, from 0.
     """
 
     tokens: str
@@ -30,25 +36,43 @@ class Dialect:
     value: str
     mask: str
     timesteps: str
+    latent: str = ""
     labels: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    processors: tuple[str, ...] = ()
+    refines: tuple[str, ...] = ()
+    rows_from_context: bool = False
+    timesteps_at: int = 1
 
     def tokens_of(self, args: Args, kwargs: Kwargs) -> torch.Tensor:
-        """The tokens, feature map or latent that a module is called with."""
+        """The tokens or the feature map that a module is called with."""
         tokens: torch.Tensor = args[0] if args else kwargs[self.tokens]
         return tokens
 
+    def latent_of(self, args: Args, kwargs: Kwargs) -> torch.Tensor:
+        """The latent that the model is called with: (rows, channels, height, width)."""
+        name = self.latent if self.latent in kwargs else self.tokens
+        latent: torch.Tensor = args[0] if args else kwargs[name]
+        return latent
+
     def timesteps_of(self, args: Args, kwargs: Kwargs) -> torch.Tensor:
-        """The timesteps that the U-Net is called with: (rows,)."""
-        timesteps: torch.Tensor = args[1] if len(args) > 1 else kwargs[self.timesteps]
-        return timesteps
+        """The timesteps that the U-Net is called with, one a row or one for all: (rows or 1,)."""
+        place = self.timesteps_at
+        timesteps = args[place] if len(args) > place else kwargs[self.timesteps]
+        return torch.as_tensor(timesteps).reshape(-1)
 
     def conditioning_of(self, args: Args, kwargs: Kwargs) -> list[torch.Tensor]:
         """What the rows of a call of the U-Net are conditioned on, each (rows, ...)."""
         by_name = [kwargs[name] for name in (self.context, *self.labels) if name in kwargs]
-        given = [*args[2:], *by_name]
-        several = [each if isinstance(each, (list, tuple)) else [each] for each in given]
-        return [each for some in several for each in some if isinstance(each, torch.Tensor)]
+        own = (0, self.timesteps_at)
+        # dictionaries without a name are options
+        others = (
+            each
+            for index, each in enumerate(args)
+            if index not in own and not isinstance(each, Mapping)
+        )
+        return [each for each in _tensors([*others, *by_name]) if each.ndim]
 
     def context_of(self, args: Args, kwargs: Kwargs) -> Any:
         """What an attention gets its keys from; None for its own tokens."""
@@ -60,9 +84,20 @@ class Dialect:
         return any(isinstance(each, torch.Tensor) or bool(each) for each in given)
 
     def others_of(self, kwargs: Kwargs) -> Iterator[Any]:
-        """The arguments by name besides tokens, context and value."""
-        own = (self.tokens, self.context, self.value)
+        """The arguments by name besides tokens, context and value that self-attention looks at."""
+        own = (self.tokens, self.context, self.value, *self.regions)
         return (each for name, each in kwargs.items() if name not in own)
+
+    def has_regions(self, kwargs: Kwargs) -> bool:
+        """Whether cross-attention is called with what belongs to tokens in full number."""
+        return any(kwargs.get(name) is not None for name in self.regions)
+
+    def is_plain(self, attention: Any) -> bool:
+        """Whether an attention is computed by its projections and nothing besides."""
+        if any(getattr(attention, name, None) for name in self.refines):
+            return False
+        processor = getattr(attention, "processor", None)
+        return not self.processors or type(processor).__name__ in self.processors
 
     def with_tokens(self, tokens: torch.Tensor, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         """The arguments of a module with other tokens."""
@@ -93,6 +128,64 @@ LDM = Dialect(
     frames=("additional_tokens", "n_times_crossframe_attn_in_self"),
 )
 """ldm, sgm, Forge and ComfyUI."""
+
+DIFFUSERS = Dialect(
+    tokens="hidden_states",
+    context="encoder_hidden_states",
+    value="",
+    mask="attention_mask",
+    timesteps="timestep",
+    latent="sample",
+    labels=("class_labels", "timestep_cond", "added_cond_kwargs"),
+    regions=("ip_adapter_masks",),
+    processors=(
+        "AttnProcessor",
+        "AttnProcessor2_0",
+        "AttnProcessorNPU",
+        "SlicedAttnProcessor",
+        "XFormersAttnProcessor",
+    ),
+    refines=("norm_q", "norm_k", "norm_cross", "group_norm", "spatial_norm", "residual_connection"),
+    rows_from_context=True,
+)
+"""diffusers."""
+
+DIFFUSERS_FLAT = dataclasses.replace(DIFFUSERS, timesteps_at=2)
+"""Its transformers without a U-Net."""
+
+
+def _tensors(given: Any) -> Iterator[torch.Tensor]:
+    """The tensors in lists, tuples and dictionaries, in their order."""
+    if isinstance(given, torch.Tensor):
+        yield given
+    elif isinstance(given, Mapping):
+        yield from _tensors(list(given.values()))
+    elif isinstance(given, (list, tuple)):
+        for each in given:
+            yield from _tensors(each)
+
+
+def wrapping_of(output: Any) -> Callable[[torch.Tensor], Any]:
+    """What makes of a tensor such an output of a module as this one: the tensor itself, a tuple
+    with it, or an object whose first field it is.
+    """
+    if isinstance(output, torch.Tensor):
+        return _itself
+    return _in_tuple if isinstance(output, tuple) else type(output)
+
+
+def tensor_in(output: Any) -> torch.Tensor:
+    """The tensor in such an output."""
+    tensor: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]
+    return tensor
+
+
+def _itself(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _in_tuple(tensor: torch.Tensor) -> tuple[torch.Tensor]:
+    return (tensor,)
 
 
 def rounding(dtype: torch.dtype) -> float:

@@ -8,7 +8,7 @@ from torch import nn
 from ..planning.plan import Merge
 from ..tokens.token_merging import TokenMatch
 from .attention_hooks import Kind, Layer
-from .calls import LDM, Args, Kwargs
+from .calls import Args, Kwargs
 from .foreign import OwnHook
 
 
@@ -80,7 +80,7 @@ class Merging(Kind[Merge]):
 
     def _before_layer(self, layer: nn.Module, args: Args, kwargs: Kwargs) -> None:
         self._plan = self._match = None
-        self._input = LDM.tokens_of(args, kwargs)
+        self._input = self.layer.dialect.tokens_of(args, kwargs)
 
     def _after_layer(self, layer: nn.Module, args: Args, output: torch.Tensor) -> None:
         self._plan = self._match = self._input = None
@@ -91,7 +91,8 @@ class Merging(Kind[Merge]):
         """Merge the tokens before attn2 or ff."""
         if self._match is None:
             return None
-        return LDM.with_tokens(self._match.merge(LDM.tokens_of(args, kwargs)), args, kwargs)
+        dialect = self.layer.dialect
+        return dialect.with_tokens(self._match.merge(dialect.tokens_of(args, kwargs)), args, kwargs)
 
     def _after_part(
         self, module: nn.Module, args: Args, output: torch.Tensor

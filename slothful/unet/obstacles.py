@@ -10,7 +10,7 @@ from torch import nn
 
 from ..planning.plan import Merge, SitePlan
 from ..planning.site import Grid
-from .calls import LDM, Args, Kwargs
+from .calls import Args, Dialect, Kwargs
 from .foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED, Watch
 
 KEYS = "another extension supplies its keys"
@@ -20,6 +20,7 @@ MASK_OR_VALUES = "it was called with a mask or with separate values"
 FRAMES = "it was called with tokens from other frames"
 ANSWERS = "another extension's self-attention returns a different number of tokens"
 TENSOR = "it was called with another tensor in addition to its tokens"
+PROCESSOR = "its attention is computed in a way of its own, e.g. with fused projections"
 MERGED = "its tokens are already merged, e.g. by the webui's token merging"
 REPEATED = "another extension computes it more than once per step"
 
@@ -29,7 +30,7 @@ is at work there already, None where there is none.
 """
 
 NOTES = (
-    *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, MERGED, ANSWERS),
+    *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, PROCESSOR, MERGED, ANSWERS),
     *(HOOKED, CROSS_CHANGED, MLP_CHANGED, REPEATED),
 )
 """All of them, but for what `yields_to` answers."""
@@ -38,9 +39,10 @@ NOTES = (
 class Obstacles:
     """What speaks against a plan in one block with attn1, attn2 and ff."""
 
-    def __init__(self, layer: nn.Module, yields_to: YieldsTo):
+    def __init__(self, layer: nn.Module, yields_to: YieldsTo, dialect: Dialect):
         """`yields_to` is asked for the block's attn1, last."""
         parts: Any = layer
+        self._dialect = dialect
         self._attention = attention = parts.attn1
         self._yields_to = yields_to
         self._own = Watch(attention.modules(), may_replace=[attention])
@@ -53,38 +55,40 @@ class Obstacles:
         """Why attn1, called with `args` and `kwargs`, must be skipped; None if nothing speaks
         against the plan. `tokens`: (batch, tokens, channels), what it got as x.
         """
-        reason = _in_arguments(tokens, args, kwargs)
+        reason = _in_arguments(self._dialect, tokens, args, kwargs)
         if reason is not None:
             return reason
+        if not self._dialect.is_plain(self._attention):
+            return PROCESSOR
         if tokens.shape[1] != plan.tokens:
             return MERGED
         if self._own.found():
             return HOOKED
         if isinstance(plan, Merge):
-            if plan.cross and self._cross.found():
+            if plan.cross and (self._cross.found() or self._dialect.has_regions(kwargs)):
                 return CROSS_CHANGED
             if plan.mlp and self._mlp.found():
                 return MLP_CHANGED
         return self._yields_to(self._attention, plan.grid)
 
 
-def _in_arguments(tokens: torch.Tensor, args: Args, kwargs: Kwargs) -> str | None:
+def _in_arguments(dialect: Dialect, tokens: torch.Tensor, args: Args, kwargs: Kwargs) -> str | None:
     """What an attn1 got besides its own tokens. ldm calls it as (x, context, mask), Forge and
     ComfyUI as (x, context, value, mask, transformer_options), all but x mostly by name.
     """
-    context = LDM.context_of(args, kwargs)
+    context = dialect.context_of(args, kwargs)
     if context is not None and context is not tokens:
         return KEYS
-    value = kwargs.get(LDM.value)
+    value = kwargs.get(dialect.value)
     if value is not None and value is not tokens:
         return VALUES
-    if kwargs.get(LDM.mask) is not None:
+    if kwargs.get(dialect.mask) is not None:
         return MASK
-    if LDM.has_frames(kwargs):
+    if dialect.has_frames(kwargs):
         return FRAMES
     if any(not _is_harmless(each, tokens) for each in args[2:]):
         return MASK_OR_VALUES
-    return TENSOR if _holds_tensor(LDM.others_of(kwargs)) else None
+    return TENSOR if _holds_tensor(dialect.others_of(kwargs)) else None
 
 
 def _is_harmless(argument: Any, tokens: torch.Tensor) -> bool:

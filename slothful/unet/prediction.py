@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import torch
 
-KINDS = ("noise", "velocity")
+KINDS = ("noise", "velocity", "image")
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """Of a model that predicts the noise ("noise") or v ("velocity"; Salimans and Ho, 2022).
+    """Of a model that predicts the noise ("noise"), v ("velocity"; Salimans and Ho, 2022) or the
+    denoised image itself ("image").
 
     `alphas_cumprod` are those of its training schedule, one a timestep; none: Stable Diffusion's.
     """
@@ -24,6 +25,8 @@ class Prediction:
 
     def denoised(self, latent: torch.Tensor, output: torch.Tensor, timestep: float) -> torch.Tensor:
         """The denoised image, (batch, channels, height, width), that an output stands for."""
+        if self.kind == "image":
+            return output.clone()  # the host may write into its own
         signal, noise = self._shares(timestep)
         latent = latent[:, : output.shape[1]]
         if self.kind == "velocity":
@@ -32,6 +35,8 @@ class Prediction:
 
     def output(self, latent: torch.Tensor, denoised: torch.Tensor, timestep: float) -> torch.Tensor:
         """The inverse of `denoised`."""
+        if self.kind == "image":
+            return denoised.clone()
         signal, noise = self._shares(timestep)
         latent = latent[:, : denoised.shape[1]]
         if self.kind == "velocity":

@@ -30,7 +30,8 @@ class Needs(NamedTuple):
 
 class Call(NamedTuple):
     """One call of attn1: its plan and layout, the groups whose means are keys and values, and the
-    (batch, tokens) that it is given as queries and to project.
+    (batch, tokens) that it is given as queries and to project. `beside`: what to_k and to_v get,
+    where that is not in the context.
     """
 
     plan: Reduce
@@ -38,6 +39,7 @@ class Call(NamedTuple):
     groups: Groups | None
     asked: torch.Size
     given: torch.Size
+    beside: tuple[torch.Tensor, torch.Tensor] | None
 
 
 class Reducing(Kind[Reduce]):
@@ -53,7 +55,8 @@ class Reducing(Kind[Reduce]):
         self.layer.shared.match = None
         attention, deals = self.layer.module.attn1, plan.tiling is not None
         watches = deals and "forward" in vars(attention)
-        needs = Needs(deals, plan.separate_kv, plan.merges, watches)
+        separates = plan.separate_kv or self._beside_context(plan)
+        needs = Needs(deals, separates, plan.merges, watches)
         if needs == self._needs:
             return
         self.release()
@@ -77,7 +80,8 @@ class Reducing(Kind[Reduce]):
         self._needs = None
 
     def begin(self, plan: Reduce, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch * W, T, channels) and (batch, M, channels) for W windows.
+        """(batch * W, T, channels) and (batch, M, channels) for W windows; the former twice where
+        the host counts rows by the context, for with fewer of them it would take windows for one.
 
         Where keys and values come from different tokens, the context is both, one after the
         other, and each projection takes its half: so a hypernetwork, which sits between, sees
@@ -90,11 +94,19 @@ class Reducing(Kind[Reduce]):
             queries = split_queries(tokens, layout, plan)
             match = self._match(tokens, queries, layout, plan) if plan.merges else None
             inputs = key_inputs(tokens, queries, layout, plan, match)
-        self._call = Call(plan, layout, inputs.groups, queries.shape[:2], inputs.keys.shape[:2])
+        beside = (inputs.keys, inputs.values) if self._beside_context(plan) else None
+        given = inputs.keys.shape[:2]
+        self._call = Call(plan, layout, inputs.groups, queries.shape[:2], given, beside)
         self.layer.weighted.log_weights = inputs.log_weights
+        if beside is not None:
+            return queries, queries
         if not plan.separate_kv:
             return queries, inputs.keys
         return queries, torch.cat([inputs.keys, inputs.values], dim=1)
+
+    def _beside_context(self, plan: Reduce) -> bool:
+        """Whether to_k and to_v get their tokens from here, whatever the context is."""
+        return plan.tiling is not None and self.layer.dialect.rows_from_context
 
     def _match(
         self, tokens: torch.Tensor, queries: torch.Tensor, layout: Layout, plan: Reduce
@@ -132,9 +144,16 @@ class Reducing(Kind[Reduce]):
         return None
 
     def _before_projection(self, part: int, projection: nn.Module, args: Args) -> Args | None:
-        """Give to_k (part 0) and to_v (part 1) their half of the context."""
-        if self._call is None or args[0].shape[1] != 2 * self._call.given[1]:
-            return None  # a replaced `forward` may project tokens of its own
+        """Give to_k (part 0) and to_v (part 1) their tokens, or their half of the context. Nothing
+        where a replaced `forward` projects tokens of its own.
+        """
+        call = self._call
+        if call is None or not call.given.numel():
+            return None
+        if call.beside is not None:
+            return (call.beside[part], *args[1:]) if args[0].shape[:2] == call.asked else None
+        if args[0].shape[1] != 2 * call.given[1]:
+            return None
         return (args[0].chunk(2, dim=1)[part], *args[1:])
 
     def _after_projection(

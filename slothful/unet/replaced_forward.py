@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-Forward = Callable[..., "torch.Tensor | None"]
+Forward = Callable[..., Any]
 """None: the module's own `forward` has to answer."""
 
 

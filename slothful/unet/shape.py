@@ -10,15 +10,23 @@ from typing import Any
 from torch import nn
 
 from ..planning.cost import RestShape, SiteShape, UnetShape
-from .sites import SiteModules, blocks_inside, blocks_with_levels, find_sites, most_awake
+from .anatomy import UnsupportedModelError, anatomy_of
+from .sites import SiteModules, find_sites
 
 TEXT_TOKENS = 77
 """Tokens of a prompt of usual length."""
 
+UPSAMPLE = ("Upsample", "Upsample2D")
+"""Classes of layers that enlarge the map."""
+
 
 def shape_of(unet: Any) -> UnetShape:
-    """The shape of a U-Net. Raises `UnsupportedModelError` where `find_sites` does."""
+    """The shape of a U-Net. Raises `UnsupportedModelError` where `find_sites` does, and for flat
+    models.
+    """
     found = find_sites(unet)
+    if found[0].patch:
+        raise UnsupportedModelError(f"{type(unet).__name__} is no U-Net: its cost is not known")
     own = {id(m) for modules in found for attn in modules.attentions for m in attn.modules()}
     part_of = {
         id(module): (modules.site.name, part)
@@ -33,7 +41,7 @@ def shape_of(unet: Any) -> UnetShape:
             continue
         site, part = part_of.get(id(module), ("", ""))
         operations = 2.0 * _products(module)
-        fixed = any(word in name for word in ("emb_layers", "embed", "label_emb"))
+        fixed = "emb" in name  # of the timestep and what else there is one of for a row
         if name.endswith(("attn2.to_k", "attn2.to_v")):
             fixed, part, operations = True, "prompt", operations * TEXT_TOKENS
         elif name.endswith("attn2.to_q"):  # the scores and the sum of the text's values
@@ -51,13 +59,13 @@ def shape_of(unet: Any) -> UnetShape:
 
 def _deep(unet: Any) -> Iterable[tuple[int, int]]:
     """What the last block gives that sleeps, (channels, level), for 1, 2, ... blocks awake."""
-    outputs = [(level, block) for name, level, block in blocks_with_levels(unet) if "OUT" in name]
-    for awake in range(1, most_awake(unet) + 1):
-        (_, block), (level, _) = outputs[-1 - awake], outputs[-awake]
+    anatomy = anatomy_of(unet)
+    for awake in range(1, anatomy.most_awake + 1):
+        block, following = anatomy.outputs[-1 - awake], anatomy.outputs[-awake]
+        layers: list[Any] = [each for m in block.modules for each in (m, *m.children())]
         # an upsampling layer gives as many channels as it gets
-        children: Iterable[Any] = block.children()
-        channels = next((m.out_channels for m in children if hasattr(m, "out_channels")), 0)
-        yield channels, level
+        channels = next((m.out_channels for m in layers if hasattr(m, "out_channels")), 0)
+        yield channels, following.level
 
 
 def _parts(modules: SiteModules) -> Iterable[tuple[str, nn.Module]]:
@@ -74,7 +82,7 @@ def _is_layer(module: Any) -> bool:
     """Whether it is a convolution or a linear layer: of torch, or a host's own with the same
     numbers (`in_features`, or `in_channels` and `kernel_size`).
     """
-    if not hasattr(module, "weight"):
+    if not hasattr(module, "weight") or hasattr(module, "base_layer"):  # counted itself
         return False
     linear = hasattr(module, "in_features") and hasattr(module, "out_features")
     return linear or (hasattr(module, "in_channels") and hasattr(module, "kernel_size"))
@@ -95,17 +103,18 @@ def _leaves(unet: nn.Module) -> Iterable[tuple[int, int, Any, str]]:
     layer.
     """
     seen = set()
-    inside = blocks_inside(unet)
-    for site_name, level, block in blocks_with_levels(unet):
-        for name, module in block.named_modules():
-            if _is_layer(module):
-                seen.add(id(module))
-                # an upsampling layer's convolution works on the enlarged map
-                up = any(
-                    type(parent).__name__ == "Upsample" and module in parent.modules()
-                    for parent in block.children()
-                )
-                yield inside[site_name], level // 2 if up else level, module, name
+    anatomy = anatomy_of(unet)
+    inside = anatomy.inside
+    for block in anatomy.blocks:
+        for part in block.modules:
+            # an upsampling layer's convolution works on the enlarged map
+            ups = [m for m in (part, *part.children()) if type(m).__name__ in UPSAMPLE]
+            enlarged = {id(module) for up in ups for module in up.modules()}
+            for name, module in part.named_modules():
+                if _is_layer(module):
+                    seen.add(id(module))
+                    level = block.level // 2 if id(module) in enlarged else block.level
+                    yield inside[block.name], level, module, name.replace(".base_layer", "")
     for name, module in unet.named_modules():
         if _is_layer(module) and id(module) not in seen:
             yield -1, 1, module, name

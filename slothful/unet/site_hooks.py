@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from ..planning.plan import Merge, Reduce, SitePlan
 from ..planning.site import Grid
 from .attention_hooks import AttentionHooks, Kind, Layer, PlanFor, Shared
-from .calls import LDM, Args, Kwargs
+from .calls import Args, Kwargs
 from .foreign import OwnHook
 from .merging import Merging
 from .obstacles import Obstacles, YieldsTo
@@ -46,8 +46,8 @@ class SiteHooks:
         shared = Shared(len(modules.layers))
         self._hooks = [
             AttentionHooks(
-                Layer(layer, index, shared, applied),
-                self._unless(Obstacles(layer, yields_to)),
+                Layer(layer, index, shared, applied, modules.dialect),
+                self._unless(Obstacles(layer, yields_to, modules.dialect)),
                 KINDS,
                 note,
             )
@@ -70,8 +70,7 @@ class SiteHooks:
 
     def _before(self, transformer: nn.Module, args: Args, kwargs: Kwargs) -> None:
         """Plan from the exact grid, which is right for odd sizes and resized maps too."""
-        height, width = LDM.tokens_of(args, kwargs).shape[-2:]
-        self.prepare((height, width))
+        self.prepare(self._modules.grid_in(args, kwargs))
 
     def prepare(self, grid: Grid) -> None:
         """Plan a call over a (height, width) grid, and put on what the plan needs."""

@@ -1,39 +1,49 @@
-"""Where the self-attention of a U-Net is: the sites, their names and their depths.
-
-Found by walking the modules, never by a table of models: SD1 and SD2 (ldm), SDXL, its refiner and
-pruned variants (sgm) differ in levels, heads and layers but share the names `input_blocks`,
-`middle_block`, `output_blocks`, `transformer_blocks` and `attn1`.
-"""
+"""Where the self-attention of a U-Net is: the sites, their names and their depths."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
 
-from ..planning.site import Site
-
-
-class UnsupportedModelError(ValueError):
-    """The model has no self-attention of the known shape, so nothing can be applied to it."""
+from ..planning.site import Grid, Site
+from .anatomy import UnsupportedModelError, anatomy_of
+from .calls import Args, Dialect, Kwargs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SiteModules:
     """The modules of a site: `transformer` receives the tokens as a (batch, channels, height,
-    width) map; `layers` are its blocks of attn1, attn2 and ff.
+    width) map; `layers` are its blocks of attn1, attn2 and ff; all are called in a `dialect`. Of a
+    flat model, `transformer` is the model, whose every `patch` x `patch` positions are a token.
     """
 
     site: Site
     transformer: nn.Module
     layers: tuple[Any, ...]
+    dialect: Dialect
+    patch: int = 0
 
     @property
     def attentions(self) -> tuple[Any, ...]:
         """The `attn1` of each layer."""
         return tuple(layer.attn1 for layer in self.layers)
+
+    def grid_in(self, args: Args, kwargs: Kwargs) -> Grid:
+        """The (height, width) of the tokens of a call of the transformer."""
+        height, width = self.dialect.tokens_of(args, kwargs).shape[-2:]
+        side = self.patch or 1
+        return height // side, width // side
+
+    @property
+    def outermost(self) -> nn.Module:
+        """What adds the site's work to a map or to tokens: the transformer, or a flat model's
+        layer.
+        """
+        layer: nn.Module = self.layers[0]
+        return layer if self.patch else self.transformer
 
 
 def find_sites(unet: Any) -> tuple[SiteModules, ...]:
@@ -42,31 +52,43 @@ def find_sites(unet: Any) -> tuple[SiteModules, ...]:
     Raises `UnsupportedModelError` when the model is no U-Net of this family (SD3, Flux, TensorRT)
     or has no self-attention.
     """
-    missing = [n for n in ("input_blocks", "middle_block", "output_blocks") if not hasattr(unet, n)]
-    if missing:
-        raise UnsupportedModelError(
-            f"{type(unet).__name__} is not a Stable Diffusion 1, 2 or XL U-Net: "
-            f"it has no {', '.join(missing)}"
-        )
+    anatomy = anatomy_of(unet)
     found = []
-    for name, level, block in blocks_with_levels(unet):
-        for transformer in (m for m in block.modules() if hasattr(m, "transformer_blocks")):
-            blocks: Any = transformer.transformer_blocks
-            layers = tuple(
-                layer
-                for layer in blocks
-                if hasattr(layer, "attn1") and not getattr(layer, "disable_self_attn", False)
-            )
+    for block in anatomy.blocks:
+        around = [(unet, block.modules)] if anatomy.patch else _transformers(block.modules)
+        for transformer, blocks in around:
+            layers = tuple(layer for layer in blocks if _is_found(layer))
             if layers:
-                found.append((name, level, transformer, layers))
+                found.append((block.name, block.level, transformer, layers))
     if not found:
         raise UnsupportedModelError(f"{type(unet).__name__} has no self-attention")
     finest = min(level for _, level, _, _ in found)
-    inside = blocks_inside(unet)
+    inside = anatomy.inside
     return tuple(
-        SiteModules(_site(name, index, level, finest, layers, inside[name]), transformer, layers)
+        SiteModules(
+            _site(name, index, level, finest, layers, inside[name]),
+            transformer,
+            layers,
+            anatomy.dialect,
+            anatomy.patch,
+        )
         for index, (name, level, transformer, layers) in enumerate(found)
     )
+
+
+def _transformers(modules: Iterable[nn.Module]) -> Iterator[tuple[nn.Module, Iterable[Any]]]:
+    """Each transformer in the modules, with its layers."""
+    for module in modules:
+        for each in module.modules():
+            layers: Any = getattr(each, "transformer_blocks", None)
+            if layers is not None:
+                yield each, layers
+
+
+def _is_found(layer: Any) -> bool:
+    """Whether a layer has self-attention; in some, both attentions are to the prompt."""
+    crossed = ("disable_self_attn", "only_cross_attention")
+    return hasattr(layer, "attn1") and not any(getattr(layer, name, False) for name in crossed)
 
 
 def _site(
@@ -78,39 +100,3 @@ def _site(
     inner = getattr(attention.to_q, "out_features", 0)
     heads = getattr(attention, "heads", 1)
     return Site(name, index, level, level // finest, channels, inner, heads, len(layers), inside)
-
-
-def blocks_with_levels(unet: Any) -> Iterator[tuple[str, int, nn.Module]]:
-    """(site name, downsampling factor, block) of every block of the U-Net.
-
-    A downsampling layer is a block of its own, before the blocks of the next level; an upsampling
-    layer closes the last block of its level.
-    """
-    level = 1
-    for index, block in enumerate(unet.input_blocks):
-        level *= 2 if _contains(block, "Downsample") else 1
-        yield f"IN{index:02d}", level, block
-    if unet.middle_block is not None:  # some small models have none
-        yield "M00", level, unet.middle_block
-    for index, block in enumerate(unet.output_blocks):
-        yield f"OUT{index:02d}", level, block
-        level //= 2 if _contains(block, "Upsample") else 1
-
-
-def blocks_inside(unet: Any) -> dict[str, int]:
-    """For each block of the U-Net, by its site's name, how many blocks come before it, or after it
-    if it is an output block; for the middle block as many as there are on the longer side.
-    """
-    inputs, outputs = len(unet.input_blocks), len(unet.output_blocks)
-    before = {f"IN{index:02d}": index for index in range(inputs)}
-    after = {f"OUT{index:02d}": outputs - 1 - index for index in range(outputs)}
-    return {**before, "M00": max(inputs, outputs), **after}
-
-
-def most_awake(unet: Any) -> int:
-    """How many blocks can stay awake on either side, so that some between them can sleep."""
-    return min(len(unet.input_blocks), len(unet.output_blocks)) - 1
-
-
-def _contains(block: nn.Module, class_name: str) -> bool:
-    return any(type(module).__name__ == class_name for module in block.modules())

@@ -16,15 +16,17 @@ from ..planning.forecast import LOOKS_AT, forecast_weights
 from ..planning.site import LATENT_FACTOR, Site, grid_of
 from ..planning.sleep import check_awake_blocks
 from ..settings.methods import ATTENTION, AWAKE, DEEP, SELF_ATTENTION, TRANSFORMERS, WHOLE
+from ..settings.parameter import SettingsError
 from ..settings.settings import Settings
+from .anatomy import Anatomy, anatomy_of
 from .asleep import Asleep
-from .calls import LDM, Args
+from .calls import Args, tensor_in, wrapping_of
 from .foreign import OwnHook
 from .memory import CallKey, Entry, Memory
 from .obstacles import MERGED, REPEATED
 from .prediction import Prediction
 from .replaced_forward import Forward, ReplacedForward
-from .sites import SiteModules, most_awake
+from .sites import SiteModules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,17 @@ class Making:
     prediction: Prediction
     memory: Memory
     note: Note
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """How the U-Net is built. Raises `SettingsError` where it is none."""
+        anatomy = anatomy_of(self.unet)
+        if anatomy.patch:
+            raise SettingsError(
+                f"sleep must be of attentions or transformers for {type(self.unet).__name__}, "
+                f"which is no U-Net; got {self.settings.sleep}"
+            )
+        return anatomy
 
 
 class Part:
@@ -148,6 +161,7 @@ class AttentionPart(Part):
         names = [f"{site.index}.{index}" for index in range(len(attentions))]
         super().__init__([site], names, making)
         self._attentions = attentions
+        self._dialect = making.found[0].dialect
 
     def register(self) -> list[RemovableHandle]:
         """See `Part`."""
@@ -177,7 +191,7 @@ class AttentionPart(Part):
     def _instead(self, name: str, call: Call, *args: Any, **kwargs: Any) -> torch.Tensor | None:
         given = self._given(name, call)
         # others may ask for some of the rows only, or for merged tokens
-        fits = given.shape[:2] == LDM.tokens_of(args, kwargs).shape[:2]
+        fits = given.shape[:2] == self._dialect.tokens_of(args, kwargs).shape[:2]
         return given if fits else None
 
 
@@ -188,6 +202,7 @@ class TransformerPart(Part):
         super().__init__([site], [f"{site.index}"], making)
         self._transformer = transformer
         self._version: int | None = None
+        self._wrapping: Callable[[torch.Tensor], Any] = wrapping_of(torch.empty(0))
 
     def register(self) -> list[RemovableHandle]:
         """See `Part`."""
@@ -201,8 +216,9 @@ class TransformerPart(Part):
         features = args[0]
         self._version = None if features.is_inference() else features._version
 
-    def _after(self, transformer: nn.Module, args: Args, output: torch.Tensor) -> None:
-        features = args[0]
+    def _after(self, transformer: nn.Module, args: Args, answer: Any) -> None:
+        features, output = args[0], tensor_in(answer)
+        self._wrapping = wrapping_of(answer)
         # its input may have become its output, as where the sum is made in place
         if self._call is not None and (
             features is not output
@@ -213,11 +229,9 @@ class TransformerPart(Part):
     def _forwards(self, call: Call) -> Iterable[tuple[nn.Module, Forward]]:
         yield self._transformer, functools.partial(self._instead, call)
 
-    def _instead(
-        self, call: Call, features: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> torch.Tensor | None:
+    def _instead(self, call: Call, features: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         given = self._given(self._names[0], call)
-        return features + given if features.shape == given.shape else None
+        return self._wrapping(features + given) if features.shape == given.shape else None
 
 
 class DeepPart(Part):
@@ -231,6 +245,7 @@ class DeepPart(Part):
         super().__init__(sites, ["deep"], making)
         self._blocks = blocks
         self._shapes: dict[tuple[CallKey, int], tuple[torch.Size, torch.dtype]] = {}
+        self._wrappings = [wrapping_of(torch.empty(0))] * len(blocks)
 
     def register(self) -> list[RemovableHandle]:
         """See `Part`."""
@@ -241,9 +256,10 @@ class DeepPart(Part):
             for index, block in enumerate(self._blocks)
         ]
 
-    def _after(self, index: int, block: nn.Module, args: Args, output: torch.Tensor) -> None:
+    def _after(self, index: int, block: nn.Module, args: Args, answer: Any) -> None:
         if self._call is None:
             return
+        output, self._wrappings[index] = tensor_in(answer), wrapping_of(answer)
         self._shapes[self._call.key, index] = output.shape, output.dtype
         if index == len(self._blocks) - 1:
             self._keep(self._names[0], self._kept_of(output, self._call))
@@ -256,17 +272,20 @@ class DeepPart(Part):
         last = len(self._blocks) - 1
         for index, block in enumerate(self._blocks[:last]):
             shape, dtype = self._shapes[call.key, index]
-            yield block, functools.partial(_of_shape, shape, dtype, call.latent.device)
-        yield self._blocks[last], functools.partial(self._last, call)
+            make = functools.partial(Asleep, shape, dtype, call.latent.device)
+            yield block, functools.partial(self._instead, index, make)
+        yield (
+            self._blocks[last],
+            functools.partial(self._instead, last, functools.partial(self._last, call)),
+        )
 
-    def _last(self, call: Call, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def _instead(
+        self, index: int, make: Callable[[], torch.Tensor], *args: Any, **kwargs: Any
+    ) -> Any:
+        return self._wrappings[index](make())
+
+    def _last(self, call: Call) -> torch.Tensor:
         return self._given(self._names[0], call).clone()
-
-
-def _of_shape(
-    shape: torch.Size, dtype: torch.dtype, device: torch.device, *args: Any, **kwargs: Any
-) -> Asleep:
-    return Asleep(shape, dtype, device)
 
 
 class WholePart(DeepPart):
@@ -277,27 +296,17 @@ class WholePart(DeepPart):
     """
 
     def __init__(self, making: Making):
-        unet = making.unet
-        embeddings = (getattr(unet, name, None) for name in ("time_embed", "label_emb"))
-        blocks = [*(e for e in embeddings if e is not None), *blocks_inside(unet, 0), unet.out]
+        anatomy = making.anatomy
+        blocks = [*anatomy.embeddings, *anatomy.modules_inside(0), *anatomy.ends]
         super().__init__(blocks, [modules.site for modules in making.found], making)
         self._prediction = making.prediction
 
     def _kept_of(self, output: torch.Tensor, call: Call) -> torch.Tensor:
         return self._prediction.denoised(call.latent, output, call.timestep)
 
-    def _last(self, call: Call, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def _last(self, call: Call) -> torch.Tensor:
         denoised = self._given(self._names[0], call)
         return self._prediction.output(call.latent, denoised, call.timestep)
-
-
-def blocks_inside(unet: Any, awake: int) -> list[nn.Module]:
-    """The blocks of a U-Net in the order of its forward pass, but for the first and last `awake`
-    ones.
-    """
-    middle = [] if unet.middle_block is None else [unet.middle_block]
-    outputs = list(unet.output_blocks)
-    return [*list(unet.input_blocks)[awake:], *middle, *outputs[: len(outputs) - awake]]
 
 
 def _self_attentions(making: Making) -> list[Part]:
@@ -316,14 +325,14 @@ def _both(modules: SiteModules) -> list[nn.Module]:
 
 
 def _transformers(making: Making) -> list[Part]:
-    return [TransformerPart(m.site, m.transformer, making) for m in making.found]
+    return [TransformerPart(m.site, m.outermost, making) for m in making.found]
 
 
 def _deep(making: Making) -> list[Part]:
-    awake, unet = making.settings.sleep_awake_blocks, making.unet
-    check_awake_blocks(making.settings, most_awake(unet))
+    awake, anatomy = making.settings.sleep_awake_blocks, making.anatomy
+    check_awake_blocks(making.settings, anatomy.most_awake)
     sites = [modules.site for modules in making.found if modules.site.inside >= awake]
-    return [DeepPart(blocks_inside(unet, awake), sites, making)]
+    return [DeepPart(anatomy.modules_inside(awake), sites, making)]
 
 
 PARTS: dict[str, Callable[[Making], list[Part]]] = {

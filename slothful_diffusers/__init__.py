@@ -1,0 +1,90 @@
+"""Slothful Attention in the pipelines of diffusers.
+
+    with slothful_diffusers.applied(pipe, settings):
+        image = pipe(prompt).images[0]
+
+`slothful.applied(pipe.unet, settings)` does the same without a pipeline; it knows no schedule,
+so that "pass progress" follows the timestep there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+import slothful
+
+__all__ = ["Passes", "applied", "prediction_of"]
+
+SAME_TIME = 0.01
+"""Timesteps that are so near are one."""
+PREDICTIONS = {"epsilon": "noise", "v_prediction": "velocity", "sample": "image"}
+"""What schedulers call what a model predicts, and what `slothful.Prediction` does."""
+
+
+@contextlib.contextmanager
+def applied(
+    pipe: Any,
+    settings: slothful.Settings,
+    *,
+    yields_to: Callable[[Any, tuple[int, int]], str | None] | None = None,
+) -> Iterator[slothful.Application]:
+    """Change the self-attention of a pipeline's model (a U-Net, or PixArt's transformer) as
+    `settings` say while the context lasts.
+
+    Steps and passes are read from `pipe.scheduler` as the pipeline sets it. For `yields_to` and
+    what is raised, see `slothful.applied`; `SettingsError` also where whole calls shall sleep and
+    the scheduler does not tell what the denoised image is.
+    """
+    unet = getattr(pipe, "unet", None) or pipe.transformer
+    application = slothful.Application(settings, yields_to)
+    prediction = prediction_of(pipe.scheduler) if settings.sleep == "whole calls" else None
+    # before the application's own hook, which is to find the pass begun
+    handle = unet.register_forward_pre_hook(Passes(pipe, application), with_kwargs=True)
+    try:
+        application.follow(unet, prediction)
+        yield application
+    finally:
+        application.release()
+        handle.remove()
+
+
+class Passes:
+    """A hook on a U-Net that tells an application when a pass begins: when `pipe.scheduler` has got
+    other timesteps than before.
+
+    A pass that begins inside them, as in image-to-image, is "img2img", any other "base".
+    """
+
+    def __init__(self, pipe: Any, application: slothful.Application):
+        self._pipe, self._application = pipe, application
+        self._timesteps: Any = None
+
+    def __call__(self, unet: Any, args: tuple, kwargs: dict) -> None:
+        timesteps = self._pipe.scheduler.timesteps
+        if timesteps is self._timesteps:  # each pass sets new ones, even if they are equal
+            return
+        self._timesteps = timesteps
+        now = kwargs["timestep"] if "timestep" in kwargs else args[1]
+        now = float(torch.as_tensor(now).reshape(-1)[0]) + SAME_TIME
+        steps = sorted(set(map(float, timesteps)), reverse=True)  # of two halves of one, too
+        left = [step for step in steps if step <= now] or steps
+        name = "base" if len(left) == len(steps) else "img2img"
+        self._application.begin_pass(name, slothful.PassClock(left))
+
+
+def prediction_of(scheduler: Any) -> slothful.Prediction:
+    """What the model of a scheduler predicts. Raises `SettingsError` where that cannot be told, as
+    of flows and of EDM's schedules.
+    """
+    kind = getattr(scheduler.config, "prediction_type", None)
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if kind not in PREDICTIONS or alphas is None:
+        raise slothful.SettingsError(
+            f"sleep of whole calls does not work with {type(scheduler).__name__}, "
+            f"prediction_type {kind!r}"
+        )
+    return slothful.Prediction(PREDICTIONS[kind], tuple(map(float, alphas)))
