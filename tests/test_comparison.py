@@ -21,7 +21,7 @@ def model():
 
 
 def generate(model, args, **values):
-    options = dict(prompt="a red circle on a blue background", width=128, height=128, steps=3)
+    options = dict(prompt="a red circle on a blue background", width=64, height=64, steps=2)
     request = Processing(model, **{**options, **values})
     processed = process_images(request, ScriptRunner(args))
     return [np.asarray(image) for image in processed.images], processed.infotexts
@@ -85,7 +85,7 @@ class Neighbours(ScriptRunner):
 
 
 COMPARED = [{**STRONG, "compare": True}]
-SMALL_REQUEST = dict(prompt="a red circle on a blue background", width=128, height=128, steps=2)
+SMALL_REQUEST = dict(prompt="a red circle on a blue background", width=64, height=64, steps=1)
 
 
 def run_beside(model, before=None, after=None, args=COMPARED, **values):

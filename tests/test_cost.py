@@ -1,5 +1,8 @@
 """The estimated arithmetic is what PyTorch counts."""
 
+import functools
+import itertools
+
 import pytest
 import torch
 from ldm.modules.attention import CrossAttention
@@ -9,7 +12,7 @@ from benchmarks.effects.cost import flop_counter, matrix_products
 from slothful import METHODS, Moment, PassClock, Settings
 from slothful.settings.methods import SLEEPS
 from standalone.odd_sizes import resized_skips
-from tests.unets import inputs, make_unet, run
+from tests.unets import LAYOUTS, inputs, make_unet, run
 
 STRONG = dict(
     in_slothful=9, out_slothful=12, in_depth_decay=0.5, out_depth_decay=0.5, keep_middle=False,
@@ -34,6 +37,9 @@ CHANGES = {
 }
 
 
+unet_of = functools.cache(make_unet)
+
+
 def counted(unet, width, height, timestep=600.0):
     """(operations of self-attention, of the whole U-Net) in one call with a prompt of 77 tokens."""
     latent, timesteps, keywords = inputs(unet, batch=1)
@@ -53,32 +59,41 @@ def counted(unet, width, height, timestep=600.0):
 @pytest.mark.parametrize("layout", ["sd1", "sd2", "sdxl"])
 def test_without_settings_it_is_what_a_call_costs(layout, size, monkeypatch):
     monkeypatch.setattr(CrossAttention, "forward", matrix_products)
-    unet = make_unet(layout)
+    unet = unet_of(layout)
     cost = slothful.estimate(Settings(), slothful.shape_of(unet), *size, [Moment(600, 0.4)])
     attention, total = counted(unet, *size)
     assert cost.attention == pytest.approx(attention, rel=0.001)
     assert cost.attention + cost.rest == pytest.approx(total, rel=0.05)
 
 
+@functools.cache
+def counted_plain(layout):
+    """What a call takes without settings."""
+    return counted(unet_of(layout), 384, 256)
+
+
 def used_changes():
-    """(method, change) where the method uses a parameter of the change, and each method alone."""
+    """(layout, method, change) where the method uses a parameter of the change, in one layout after
+    the other, and each method alone, in all.
+    """
+    layouts = itertools.cycle(LAYOUTS)
     for method in METHODS:
         for name, changes in CHANGES.items():
             users = [Settings.parameter(parameter).methods for parameter in changes]
             if not changes or any(not methods or method in methods for methods in users):
-                yield pytest.param(method, changes, id=f"{method}-{name}")
+                for layout in itertools.islice(layouts, 1 if changes else len(LAYOUTS)):
+                    yield pytest.param(layout, method, changes, id=f"{layout}-{method}-{name}")
 
 
-@pytest.mark.parametrize(("method", "changes"), used_changes())
-@pytest.mark.parametrize("layout", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize(("layout", "method", "changes"), used_changes())
 def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
     monkeypatch.setattr(CrossAttention, "forward", matrix_products)
-    unet = make_unet(layout)
+    unet = unet_of(layout)
     settings = Settings(method=method, **{**STRONG, **changes})
     timestep = 600.0  # the timestep of `inputs`
     moment = Moment(timestep, slothful.noise_level_time(timestep))
     cost = slothful.estimate(settings, slothful.shape_of(unet), 384, 256, [moment])
-    _, before = counted(unet, 384, 256)
+    _, before = counted_plain(layout)
     with slothful.applied(unet, settings):
         attention, total = counted(unet, 384, 256)
     assert total < before
@@ -90,7 +105,7 @@ def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
 @pytest.mark.parametrize("layout", ["sd1", "sdxl"])
 def test_what_sleeps_costs_nothing(layout, part, monkeypatch):
     monkeypatch.setattr(CrossAttention, "forward", matrix_products)
-    unet = make_unet(layout)
+    unet = unet_of(layout)
     settings = Settings(
         method="Sleep only", sleep=part, sleep_first=0, keep_middle=False, sleep_min_steps=1
     )
@@ -101,14 +116,14 @@ def test_what_sleeps_costs_nothing(layout, part, monkeypatch):
     with slothful.applied(unet, settings) as application:
         application.begin_pass("base", PassClock(steps))
         for moment in moments[:2]:
-            totals.append(counted(unet, 384, 256, moment.timestep)[1])
-            cost = slothful.estimate(settings, shape, 384, 256, [moment])
+            totals.append(counted(unet, 192, 128, moment.timestep)[1])
+            cost = slothful.estimate(settings, shape, 192, 128, [moment])
             assert cost.left == pytest.approx(totals[-1], rel=0.05, abs=1e5)
         assert cost.left < cost.full
         # what was made is counted as it was made: planned to sleep, this one is computed
         made = slothful.cost_of(settings, shape, application.take_calls())
         assert made.left == pytest.approx(sum(totals), rel=0.05)
-        awake = counted(unet, 192, 256, steps[1])[1]
+        awake = counted(unet, 256, 192, steps[1])[1]
         made = slothful.cost_of(settings, shape, application.take_calls())
         assert made.left == made.full == pytest.approx(awake, rel=0.05)
 

@@ -25,7 +25,7 @@ def model():
 
 def generate(model, args=None, **values):
     """Pictures as arrays; small ones, a few steps."""
-    options = dict(prompt="a red circle on a blue background", width=128, height=128, steps=3)
+    options = dict(prompt="a red circle on a blue background", width=64, height=64, steps=3)
     request = Processing(model, **{**options, **values})
     processed = process_images(request, ScriptRunner([args] if args is not None else None))
     return [np.asarray(image) for image in processed.images], processed
@@ -62,7 +62,7 @@ def test_passes_are_told_apart(model):
         generate(model, {**STRONG, "passes": passes}, **hires)[0][0]
         for passes in ("base", "hires", "both")
     ]
-    assert all(picture.shape == (192, 192, 3) for picture in made)
+    assert all(picture.shape == (96, 96, 3) for picture in made)
     assert all(not np.array_equal(a, b) for i, a in enumerate(made) for b in made[i + 1 :])
 
 
@@ -85,7 +85,7 @@ def test_the_pass_clock_runs_without_the_denoisers_callback_too(model, kind, mon
     from modules import script_callbacks
 
     options = {"base": {}, "hires": dict(enable_hr=True, hr_scale=1.5, hr_second_pass_steps=2)}
-    picture = Image.new("RGB", (128, 128), "red")
+    picture = Image.new("RGB", (64, 64), "red")
     options["img2img"] = dict(init_images=[picture], denoising_strength=0.6, steps=5)
     args = {**STRONG, "time_axis": "pass progress", "time_decay": 2, "peak_time": 0.5}
     told = generate(model, args, **options[kind])[0][0]
@@ -108,7 +108,7 @@ def test_interrupting_returns_what_there_is(model):
         pictures, _ = generate(model, STRONG)
     finally:
         shared.state.interrupted = False
-    assert pictures[0].shape == (128, 128, 3)
+    assert pictures[0].shape == (64, 64, 3)
     assert np.array_equal(generate(model)[0][0], plain)
 
 
@@ -125,26 +125,26 @@ def run_cli(tmp_path, *arguments):
 
 
 def test_png_carries_the_infotext_where_the_webui_looks_for_it(tmp_path, capsys):
-    options = ["--size", "128x128", "--steps", "2", "--enable", "--in-v-blend", "0.5"]
+    options = ["--size", "64x64", "--steps", "2", "--enable", "--in-v-blend", "0.5"]
     assert run_cli(tmp_path, "txt2img", "--seed", "7", *options) == 0
     path = tmp_path / "txt2img-7.png"
     infotext = Image.open(path).text["parameters"]
     assert infotext.startswith("a red circle on a blue background\nSteps: 2, Sampler: Euler, ")
-    assert "Seed: 7, Size: 128x128" in infotext
+    assert "Seed: 7, Size: 64x64" in infotext
     assert infotext.endswith("Slothful Attention: v2; in_v_blend=0.5")
     assert infotext in capsys.readouterr().out
-    again = ["--image", str(path), "--size", "128x128", "--steps", "4"]
+    again = ["--image", str(path), "--size", "64x64", "--steps", "4"]
     assert run_cli(tmp_path, "img2img", *again) == 0
     assert "Denoising strength: 0.7" in Image.open(tmp_path / "img2img-7.png").text["parameters"]
 
 
 def test_the_grid_shows_every_method_with_its_time(tmp_path, capsys):
-    assert run_cli(tmp_path, "grid", "--size", "128x128", "--steps", "1") == 0
+    assert run_cli(tmp_path, "grid", "--size", "64x64", "--steps", "1") == 0
     table = capsys.readouterr().out
     for name in ("off", *METHODS):
         assert name in table
         assert (tmp_path / f"grid-{name}.png").is_file()
-    assert Image.open(tmp_path / "grid.png").size == (4 * 128, 2 * (128 + 24))
+    assert Image.open(tmp_path / "grid.png").size == (4 * 64, 2 * (64 + 24))
 
 
 @pytest.mark.parametrize(
