@@ -1,5 +1,6 @@
 """What `slothful.applied` does to real U-Nets, and that it leaves nothing behind."""
 
+import functools
 import types
 
 import pytest
@@ -8,7 +9,12 @@ from torch.utils._pytree import tree_map
 
 import slothful
 from slothful import Settings
-from tests.unets import inputs, make_unet, module_state, plain_attention, run
+from tests import unets
+from tests.unets import LAYOUTS, make_unet, module_state, plain_attention
+
+SIZE = dict(height=16, width=24)
+run = functools.partial(unets.run, batch=1, **SIZE)
+inputs = functools.partial(unets.inputs, **SIZE)
 
 STRONG = dict(in_slothful=12, out_slothful=9, in_depth_decay=0.5, out_depth_decay=0.5, time_decay=0)
 KEPT = dict(kept_token="jittered")
@@ -68,8 +74,17 @@ def test_where_nothing_can_act_no_block_has_a_hook(sd1_unet):
     assert [name for name in before if during[name] != before[name]] == [""]  # the U-Net itself
 
 
-@every_method
-@pytest.mark.parametrize("ending", ["success", "exception", "interrupt", "in the attention"])
+ENDINGS = ("success", "exception", "interrupt", "in the attention")
+ENDED = [
+    pytest.param(layout, settings, ending, id=f"{layout}-{ending}-{name}")
+    for i, layout in enumerate(LAYOUTS)
+    for j, (name, settings) in enumerate(ALL_ACT.items())
+    for ending in (ENDINGS if layout == "sd1" else (ENDINGS[(i + j) % len(ENDINGS)],))
+]
+"""Each ending with each of the settings on SD1; on the others each of the settings with one."""
+
+
+@pytest.mark.parametrize(("any_unet", "settings", "ending"), ENDED, indirect=["any_unet"])
 def test_nothing_is_left_on_any_module(any_unet, settings, ending):
     before, plain = module_state(any_unet), run(any_unet)
     error = {"exception": RuntimeError, "interrupt": KeyboardInterrupt}.get(ending, RuntimeError)
