@@ -45,6 +45,13 @@ def running_unet() -> Any | None:
     return unet_of(shared.sd_model)
 
 
+def running_checkpoint() -> Any | None:
+    """What the weights of the model in use now are from, None where the host does not say."""
+    from modules import shared
+
+    return getattr(shared.sd_model, "sd_checkpoint_info", None)
+
+
 def number_size(unet: Any) -> int:
     """The bytes of a number that a U-Net gives. It computes with no less than 16 bits, however few
     its weights are stored in.

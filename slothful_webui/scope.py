@@ -9,7 +9,7 @@ from typing import Any
 
 import slothful
 from slothful_webui import vae_scope
-from slothful_webui.engine import running_prediction
+from slothful_webui.engine import running_checkpoint, running_prediction
 from slothful_webui.hypertile import hypertile_acts
 from slothful_webui.infotext import KEY, Claim, write_infotext
 from slothful_webui.language import report
@@ -57,6 +57,7 @@ class SamplingScope:
         self._current_unet = current_unet
         self._current_vae = current_vae
         self._application = slothful.Application(settings, hypertile_acts)
+        self._checkpoint: Any = None
         self._obstacle: str | None = None
         self._pass: str | None = None
         self._timed = False
@@ -175,8 +176,11 @@ class SamplingScope:
             self._obstacle = NOT_PYTORCH
             return
         try:
-            if unet is not self._application.unet:
-                self._take_calls()
+            checkpoint = running_checkpoint()
+            # of one configuration, all are loaded into the same U-Net
+            if unet is not self._application.unet or checkpoint != self._checkpoint:
+                self._release()
+                self._checkpoint = checkpoint
                 sleeps = self._settings.sleep != "nothing"  # else its schedule is not worth reading
                 self._application.follow(unet, running_prediction() if sleeps else None)
         except slothful.UnsupportedModelError as error:

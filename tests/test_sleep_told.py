@@ -1,5 +1,6 @@
 """What is said of sleep: before an image is made on the page, and afterwards under it."""
 
+import itertools
 import re
 from types import SimpleNamespace
 
@@ -88,6 +89,23 @@ def test_with_a_threshold_it_counts_what_really_slept(model):
     assert least_share < share < 100
     assert describe(Settings(**DEEP, sleep_threshold=0.05), FIELDS, model)["measured"]
     assert not describe(Settings(**DEEP), FIELDS, model)["measured"]
+
+
+def test_weights_of_another_checkpoint_in_the_same_unet_wake_it(model, monkeypatch):
+    """As those of a refiner with the same configuration, in the middle of a pass."""
+    settings = dict(DEEP, sleep_every=10, sleep_first=0)
+    asleep, steps, _ = map(int, re.findall(r"\d+", said(model, **settings)))
+    monkeypatch.setattr(model, "sd_checkpoint_info", "base", raising=False)
+    calls = itertools.count()
+
+    def refine(*_):
+        if next(calls) == 4:
+            model.sd_checkpoint_info = "refiner"
+
+    handle = model.model.diffusion_model.register_forward_pre_hook(refine)
+    refined = said(model, **settings)
+    handle.remove()
+    assert f"asleep in {asleep - 1} of {steps} steps" in refined
 
 
 def test_what_sleep_holds_is_said_for_the_larger_pass(model):
