@@ -1,5 +1,7 @@
 """What sleep holds in memory is known before: counted from shapes, it is what is really held."""
 
+import functools
+
 import pytest
 import torch
 
@@ -10,7 +12,8 @@ from slothful.settings.methods import FORECASTS
 from tests.sleeping import PARTS, STEPS, Request, sleeping
 from tests.unets import make_unet
 
-SIZE = (24, 16)
+SIZE = (16, 8)
+unet_of = functools.cache(make_unet)
 
 
 def held(unet, settings, layout) -> int:
@@ -31,7 +34,7 @@ def held(unet, settings, layout) -> int:
 @pytest.mark.parametrize("part", PARTS)
 @torch.no_grad()
 def test_it_is_what_is_held(part, layout):
-    unet = make_unet(layout)
+    unet = unet_of(layout)
     shape = slothful.shape_of(unet)
     for forecast in FORECASTS:
         settings = sleeping(part, sleep_forecast=forecast, block_weights={"OUT04": 0})
@@ -43,7 +46,7 @@ def test_it_is_what_is_held(part, layout):
 @pytest.mark.parametrize("awake", range(1, 12))
 @torch.no_grad()
 def test_it_is_so_for_any_number_of_blocks_awake(awake):
-    unet = make_unet("sd1")
+    unet = unet_of("sd1")
     settings = sleeping("deep blocks", sleep_awake_blocks=awake)
     expected = held_numbers(settings, slothful.shape_of(unet), SIZE[1] * 8, SIZE[0] * 8) * 2 * 4
     assert held(unet, settings, "sd1") == expected

@@ -114,7 +114,7 @@ def test_any_sequence_of_calls_is_what_a_slow_formulation_gives(part, threshold,
     settings = sleeping(part, sleep_every=EVERY, sleep_threshold=threshold)
     with slothful.applied(unets[0], settings) as application:
         for name, sampler in zip(("base", "hires"), chance.sample(sorted(SAMPLERS), 2)):
-            size = (16, 16) if name == "base" else (24, 16)
+            size = (16, 8) if name == "base" else (24, 8)
             application.begin_pass(name, PassClock(STEPS))
             rule.forget()
             refined = chance.randrange(3, 12)
@@ -131,7 +131,7 @@ def test_any_sequence_of_calls_is_what_a_slow_formulation_gives(part, threshold,
                 for time in SAMPLERS[sampler](STEPS[index], after, chance):
                     application.begin_step()
                     for number, prompts in enumerate(REQUESTS[event]):
-                        wide = (size[0], 32) if event == "larger" else size
+                        wide = (size[0], 16) if event == "larger" else size
                         request = moving(prompts, wide, time, chance)
                         if number == 0 and chance.random() < 0.08:
                             fail(request, unets[used], time, chance)

@@ -17,7 +17,7 @@ from standalone.runner import ScriptRunner
 from tests.batches import Request, sample_batch
 from tests.unets import make_unet, module_state
 
-FIELDS = Fields(width=128, height=128, steps=20, hires=True, hr_scale=2, hr_steps=10)
+FIELDS = Fields(width=64, height=64, steps=20, hires=True, hr_scale=2, hr_steps=10)
 DEEP = dict(method="Sleep only", sleep="deep blocks", sleep_every=3)
 
 
@@ -30,7 +30,7 @@ def model():
 def said(model, **settings):
     """The line under an image with a hires pass, and how many steps it has."""
     request = Processing(
-        model, width=128, height=128, steps=20, enable_hr=True, hr_scale=2,
+        model, width=64, height=64, steps=20, enable_hr=True, hr_scale=2,
         hr_second_pass_steps=10, denoising_strength=0.7,
     )  # fmt: skip
     processed = process_images(request, ScriptRunner([settings]))
@@ -110,7 +110,7 @@ def test_weights_of_another_checkpoint_in_the_same_unet_wake_it(model, monkeypat
 
 def test_what_sleep_holds_is_said_for_the_larger_pass(model):
     held = describe(Settings(**DEEP), FIELDS, model)["held"]
-    base = Fields(width=128, height=128, steps=20)
+    base = Fields(width=64, height=64, steps=20)
     small = describe(Settings(**DEEP), base, model)["held"]
     assert held == pytest.approx(4 * small)
     assert small > 0
