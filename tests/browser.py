@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +23,14 @@ QUIET = [
 ]  # fmt: skip
 TIMEOUT = 300_000
 """Milliseconds after which a page is taken for stuck; far more than it needs on a busy machine."""
+
+VALUE = """id => {
+    const input = document.querySelector(`#${id} input[type=number]`)
+        || document.querySelector(`#${id} input`);
+    const named = {number: input.valueAsNumber, checkbox: input.checked};
+    return input.type in named ? named[input.type] : input.value;
+}"""
+"""What a control shows, by its element's id."""
 
 
 class HostPage:
@@ -87,7 +96,7 @@ class HostPage:
             return closed.length;
         }"""
         while self.control("enable").evaluate(unfold):
-            self.page.wait_for_timeout(500)
+            self.page.wait_for_timeout(200)
 
     def open_group(self, heading: str) -> None:
         """Unfold one group of the accordion as soon as it is shown."""
@@ -98,12 +107,7 @@ class HostPage:
 
     def value(self, name: str):
         """A control's value, as a person reads it."""
-        control = self.control(name)
-        if control.locator("input[type=number]").count():
-            return float(control.locator("input[type=number]").input_value())
-        if control.locator("input[type=checkbox]").count():
-            return control.locator("input[type=checkbox]").is_checked()
-        return control.locator("input").input_value()
+        return self.page.evaluate(VALUE, self._id(name))
 
     def choose(self, name: str, choice: str) -> None:
         """Take one choice of a dropdown."""
@@ -128,15 +132,16 @@ class HostPage:
         """Wait for what the server answers, `limit` milliseconds at most; `condition` is asked
         again and again.
         """
-        for _ in range(limit // 200):
+        for _ in range(limit // 100):
             if condition():
                 return
-            self.page.wait_for_timeout(200)
+            self.page.wait_for_timeout(100)
         raise AssertionError("it did not come true")
 
     def values(self) -> list:
         """What all controls show, in their order."""
-        return [self.value(control.name) for control in CONTROLS]
+        ids = [self._id(control.name) for control in CONTROLS]
+        return self.page.evaluate(f"ids => ids.map({VALUE})", ids)
 
     def choose_checkpoint(self, name: str) -> None:
         """Take a checkpoint whose name begins so."""
@@ -210,22 +215,39 @@ def read_picture(address: str) -> np.ndarray:
         return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
 
 
+@functools.cache
+def _context():
+    """The browser's pages share what it has read and compiled."""
+    from playwright.sync_api import sync_playwright
+
+    playwright = _open.enter_context(sync_playwright())
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    _open.callback(browser.close)
+    return browser.new_context()
+
+
+_open = contextlib.ExitStack()
+
+
+def close_browser() -> None:
+    """End the browser that `opened` has started; the next page starts another one."""
+    _context.cache_clear()
+    _open.close()
+
+
 @contextlib.contextmanager
 def opened(
     port: int, width: int = 1280, height: int = 1000, theme: str = "dark", before: str = ""
 ) -> Iterator[HostPage]:
     """A page of a host at a port of this machine; asserts that no script failed on it. `before` is
-    a script that runs before the page's own.
+    a script that runs before the page's own. The browser stays until `close_browser`.
     """
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        try:
-            page = HostPage(browser.new_page(viewport={"width": width, "height": height}), port)
-            page.page.add_init_script(before)
-            page.open(theme)
-            yield page
-            assert page.errors == [], page.errors
-        finally:
-            browser.close()
+    page = HostPage(_context().new_page(), port)
+    try:
+        page.page.set_viewport_size({"width": width, "height": height})
+        page.page.add_init_script(before)
+        page.open(theme)
+        yield page
+        assert page.errors == [], page.errors
+    finally:
+        page.page.close()

@@ -21,7 +21,7 @@ from standalone.checkpoint import SMALL, load
 from standalone.model.install_into_webui import install
 from standalone.runner import load_script_class
 from tests import chromium
-from tests.browser import opened
+from tests.browser import close_browser, opened
 from tests.unets import make_unet
 from tests.webui import NEEDS_WEBUI, Webui
 from tests.webui_models import install_extra_networks, install_families
@@ -92,6 +92,12 @@ def embedded(tmp_path_factory):
 def host(request):
     """The server of each host in turn."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_browser_for_a_file():
+    yield
+    close_browser()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from slothful_webui.infotext import KEY, write_infotext
 from slothful_webui.presets import SHIPPED, PresetFolders
 from standalone.checkpoint import SMALL, load
 from standalone.server import Server, make_app
-from tests.browser import HostPage, opened
+from tests.browser import HostPage, close_browser, opened
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 
@@ -92,4 +92,7 @@ def _save(what, name: str, width: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    finally:
+        close_browser()
