@@ -65,9 +65,36 @@ def running_prediction() -> Prediction:
     from modules import shared
 
     model = shared.sd_model
-    kind = "velocity" if getattr(model, "parameterization", "eps") == "v" else "noise"
-    alphas = getattr(model, "alphas_cumprod", None)
+    sampling = _sampling_of(model)
+    if sampling is None:
+        is_velocity = getattr(model, "parameterization", "eps") == "v"
+        alphas = getattr(model, "alphas_cumprod", None)
+    else:  # Forge says it in a word, reForge by a class
+        named = {each.__name__ for each in type(sampling).__mro__}
+        named.add(str(getattr(sampling, "prediction_type", "")).upper())
+        is_velocity = "V_PREDICTION" in named
+        alphas = 1 / (sampling.sigmas**2 + 1)
+    kind = "velocity" if is_velocity else "noise"
     return Prediction(kind, () if alphas is None else tuple(alphas.flatten().tolist()))
+
+
+def _sampling_of(model: Any) -> Any | None:
+    """What Forge and reForge ask for a model's sigmas and prediction, None elsewhere."""
+    objects = getattr(model, "forge_objects", None)
+    if objects is None:
+        return None
+    names = ("predictor", "model_sampling")
+    return next((getattr(objects.unet.model, n) for n in names if hasattr(objects.unet.model, n)), None)
+
+
+def running_weights() -> tuple[Any, ...]:
+    """Which weights the U-Net has now. A refiner may be loaded into the same modules."""
+    from modules import sd_samplers_common, shared
+
+    # the name under which Forge Neo keeps what it will load again after its fast refiner
+    replaced = getattr(sd_samplers_common, "ORIGINAL_CHECKPOINT", None)
+    info = getattr(shared.sd_model, "sd_checkpoint_info", None)
+    return getattr(info, "filename", None), replaced
 
 
 def running_vae() -> Any | None:

@@ -1,4 +1,4 @@
-"""Starts an existing installation of the real webui for the tests, and talks to it.
+"""Starts an existing installation of the real webui, Forge or reForge for the tests, and talks to it.
 
 `WEBUI_DIR` names the installation, `WEBUI_PYTHON` its interpreter (default: its venv). Nothing in
 the installation is changed: extensions, models and settings lie in a folder of the test's own.
@@ -19,13 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-ROOT = Path(__file__).resolve().parents[1]
-FLAGS = [
-    "--skip-install", "--skip-prepare-environment", "--skip-torch-cuda-test", "--use-cpu", "all",
-    "--precision", "full", "--no-half", "--api", "--server-name", "127.0.0.1",
-    "--no-download-sd-model", "--do-not-download-clip", "--disable-nan-check",
-]  # fmt: skip
+from tests.webui_hosts import FORGE, HOST, describe_small_model, flags_of
 
+ROOT = Path(__file__).resolve().parents[1]
 NEEDS_WEBUI = pytest.mark.skipif(
     "WEBUI_DIR" not in os.environ, reason="WEBUI_DIR names no installation of the webui"
 )
@@ -61,15 +57,19 @@ class Webui:
         (folder / "extensions").mkdir(parents=True, exist_ok=True)
         (folder / "extensions" / "slothful-attention").symlink_to(ROOT)
         (folder / "extensions" / "probe").symlink_to(ROOT / "tests" / "webui_probe")
+        if HOST.probe is not None:
+            (folder / "extensions" / "sizes").symlink_to(ROOT / "tests" / HOST.probe)
+            describe_small_model(folder / "small-model")
         (folder / "config.json").write_text(json.dumps(SETTINGS))
         self.folder = folder
         self.port = _free_port()
         self.log = folder / "log.txt"
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
-        command = [python, "launch.py", *FLAGS, "--data-dir", str(folder), "--port", str(self.port)]
+        own = ("--data-dir", str(folder), "--port", str(self.port))
+        command = [python, "launch.py", *flags_of(HOST, installation), *own, *flags]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                [*command, *flags], cwd=installation, env=environment, stdout=log, stderr=log
+                command, cwd=installation, env=environment, stdout=log, stderr=log
             )
         self.wait_for_start()
 
@@ -129,6 +129,8 @@ class Webui:
             # otherwise the API keeps the overrides of a request
             override_settings_restore_afterwards=True,
         )  # fmt: skip
+        if HOST is FORGE and body.get("enable_hr"):
+            defaults["hr_additional_modules"] = ["Use same choices"]  # without them it fails
         status, answer = self.post(f"/sdapi/v1/{path}", {**defaults, **body})
         if status != 200:
             raise RuntimeError(f"{status}: {answer.get('errors') or answer}")

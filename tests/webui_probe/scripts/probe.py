@@ -33,7 +33,7 @@ class Probe(scripts.Script):
         """Let the planned thing happen in the planned call of the U-Net."""
         event, _, number = Probe.fault.partition(" ")
         if event in ("encode", "decode"):
-            vae_part = getattr(shared.sd_model.first_stage_model, f"{event}r")
+            vae_part = getattr(_parts(shared.sd_model)[1], f"{event}r")
 
             def fail(*_):
                 hook.remove()
@@ -50,7 +50,7 @@ class Probe(scripts.Script):
                 handle.remove()
                 _EVENTS[event]()
 
-        block = shared.sd_model.model.diffusion_model.output_blocks[5]
+        block = _parts(shared.sd_model)[0].output_blocks[5]
         handle = block.register_forward_hook(act)
 
 
@@ -93,6 +93,14 @@ def _fail_on(name):
     return callback
 
 
+def _parts(model):
+    """U-Net and VAE of a model, in the webui or in Forge."""
+    objects = getattr(model, "forge_objects", None)
+    if objects is None:
+        return model.model.diffusion_model, model.first_stage_model
+    return objects.unet.model.diffusion_model, objects.vae.first_stage_model
+
+
 _KINDS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
@@ -101,12 +109,12 @@ def _hooks():
 
     HyperTile's own wrappers, which stay for good, are not counted.
     """
-    models = {id(model): model for model in sd_models.model_data.loaded_sd_models}
+    loaded = getattr(sd_models.model_data, "loaded_sd_models", [])  # Forge holds one only
+    models = {id(model): model for model in loaded}
     models[id(shared.sd_model)] = shared.sd_model
     found = []
     for model in models.values():
-        parts = model.model.diffusion_model, model.first_stage_model
-        for name, module in (named for part in parts for named in part.named_modules()):
+        for name, module in (named for part in _parts(model) for named in part.named_modules()):
             hooks = vars(module)
             found += [name for kind in _KINDS for _ in hooks[kind]]
             if "forward" in hooks and "__webui_hypertile_params" not in hooks:
