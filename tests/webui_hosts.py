@@ -70,15 +70,23 @@ def describe_small_model(folder: Path) -> None:
         "act_fn": "silu", "sample_size": 256,
         "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
     }  # fmt: skip
+    scheduler = {
+        "_class_name": "PNDMScheduler", "num_train_timesteps": 1000, "steps_offset": 1,
+        "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+    }  # fmt: skip
     index = {
         "_class_name": "StableDiffusionPipeline",
+        "scheduler": ["diffusers", "PNDMScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
     ensure_tokenizer(folder / "tokenizer")
-    files = {"text_encoder/config": TEXT_MODEL, "vae/config": vae, "model_index": index}
+    files = {
+        "text_encoder/config": TEXT_MODEL, "vae/config": vae, "model_index": index,
+        "scheduler/scheduler_config": scheduler,
+    }  # fmt: skip
     for name, content in files.items():
         path = folder / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
