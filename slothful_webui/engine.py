@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slothful import Prediction
+from slothful import Prediction, SettingsError
 
 
 def loaded_model() -> Any | None:
@@ -61,21 +61,39 @@ def number_size(unet: Any) -> int:
 
 
 def running_prediction() -> Prediction:
-    """What the U-Net in use now predicts, and on which schedule of noise."""
+    """What the U-Net in use now predicts, and on which schedule of noise.
+
+    Raises `SettingsError` where the denoised image cannot be told from it, as with flows.
+    """
     from modules import shared
 
     model = shared.sd_model
     sampling = _sampling_of(model)
     if sampling is None:
-        is_velocity = getattr(model, "parameterization", "eps") == "v"
+        name = getattr(model, "parameterization", "eps")
         alphas = getattr(model, "alphas_cumprod", None)
-    else:  # Forge says it in a word, reForge by a class
-        named = {each.__name__ for each in type(sampling).__mro__}
-        named.add(str(getattr(sampling, "prediction_type", "")).upper())
-        is_velocity = "V_PREDICTION" in named
+        alphas = () if alphas is None else alphas
+    else:
+        # Forge's says it in a word, reForge's by the class that it has it from
+        name = getattr(sampling, "prediction_type", None) or next(
+            (
+                each.__name__
+                for each in type(sampling).__mro__
+                if "calculate_denoised" in vars(each)
+            ),
+            None,
+        )
         alphas = 1 / (sampling.sigmas**2 + 1)
-    kind = "velocity" if is_velocity else "noise"
-    return Prediction(kind, () if alphas is None else tuple(alphas.flatten().tolist()))
+    if name not in _PREDICTIONS:
+        raise SettingsError(f"sleep of whole calls does not work with models that predict {name!r}")
+    return Prediction(_PREDICTIONS[name], tuple(float(alpha) for alpha in alphas))
+
+
+_PREDICTIONS = {
+    "eps": "noise", "epsilon": "noise", "EPS": "noise",
+    "v": "velocity", "v_prediction": "velocity", "V_PREDICTION": "velocity",
+}  # fmt: skip
+"""The hosts' names for what a model predicts, and the core's."""
 
 
 def _sampling_of(model: Any) -> Any | None:
@@ -83,8 +101,8 @@ def _sampling_of(model: Any) -> Any | None:
     objects = getattr(model, "forge_objects", None)
     if objects is None:
         return None
-    names = ("predictor", "model_sampling")
-    return next((getattr(objects.unet.model, n) for n in names if hasattr(objects.unet.model, n)), None)
+    inner = objects.unet.model
+    return inner.predictor if hasattr(inner, "predictor") else inner.model_sampling
 
 
 def running_weights() -> tuple[Any, ...]:

@@ -181,8 +181,8 @@ class SamplingScope:
             if unet is not self._application.unet or checkpoint != self._checkpoint:
                 self._release()
                 self._checkpoint = checkpoint
-                sleeps = self._settings.sleep != "nothing"  # else its schedule is not worth reading
-                self._application.follow(unet, running_prediction() if sleeps else None)
+                is_whole = self._settings.sleep == "whole calls"  # else nobody asks for it
+                self._application.follow(unet, running_prediction() if is_whole else None)
         except slothful.UnsupportedModelError as error:
             self._obstacle = str(error)
 

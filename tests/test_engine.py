@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from slothful import SettingsError
 from slothful_webui import engine
 from slothful_webui.drawing import describe
 from standalone.runner import load_script_class
@@ -83,3 +84,62 @@ def test_the_page_draws_for_forges_models_too():
     unet = SimpleNamespace(model=SimpleNamespace(diffusion_model=make_unet("sd1")))
     model = SimpleNamespace(forge_objects=SimpleNamespace(unet=unet, vae=None))
     assert describe(Settings(), Fields(), model)["model"] == "loaded"
+
+
+class EPS:
+    def calculate_denoised(self):
+        """What of reForge's class is looked at."""
+
+
+class V_PREDICTION(EPS):  # noqa: N801 - reForge's name
+    def calculate_denoised(self):
+        """Its own."""
+
+
+class Flow:
+    def calculate_denoised(self):
+        """Of a flow."""
+
+
+ALPHAS = torch.linspace(0.99, 0.01, 1000)
+SIGMAS = ((1 - ALPHAS) / ALPHAS) ** 0.5
+
+
+def predicting(**inner):
+    unet = SimpleNamespace(model=SimpleNamespace(**inner))
+    return SimpleNamespace(forge_objects=SimpleNamespace(unet=unet))
+
+
+def reforge(kind):
+    sampling = type("ModelSampling", (torch.nn.Module, kind), {})()
+    sampling.sigmas = SIGMAS
+    return predicting(model_sampling=sampling)
+
+
+def forge(kind):
+    return predicting(predictor=SimpleNamespace(prediction_type=kind, sigmas=SIGMAS))
+
+
+PREDICTING = {
+    "webui": (SimpleNamespace(parameterization="eps", alphas_cumprod=ALPHAS), "noise"),
+    "webui, v": (SimpleNamespace(parameterization="v", alphas_cumprod=ALPHAS), "velocity"),
+    "Forge": (forge("epsilon"), "noise"),
+    "Forge, v": (forge("v_prediction"), "velocity"),
+    "reForge": (reforge(EPS), "noise"),
+    "reForge, v": (reforge(V_PREDICTION), "velocity"),
+}
+
+
+@pytest.mark.parametrize(("model", "kind"), PREDICTING.values(), ids=PREDICTING)
+def test_what_a_model_predicts_is_asked_where_the_host_keeps_it(hold, model, kind):
+    hold(model)
+    prediction = engine.running_prediction()
+    assert prediction.kind == kind
+    assert torch.allclose(torch.tensor(prediction.alphas_cumprod), ALPHAS, atol=1e-6)
+
+
+@pytest.mark.parametrize(("model", "name"), [(forge("const"), "const"), (reforge(Flow), "Flow")])
+def test_of_a_flow_whole_calls_cannot_sleep_and_the_error_names_it(hold, model, name):
+    hold(model)
+    with pytest.raises(SettingsError, match=f"sleep of whole calls .* predict '{name}'"):
+        engine.running_prediction()

@@ -323,7 +323,7 @@ def test_foreign_keys_and_merged_tokens_are_left_alone(sd1_unet):
         merged = tokens[:, :200]
         assert torch.equal(attention(merged), plain(attention, merged, None))
         assert application.notes == {
-            "IN01": "its tokens are already merged, e.g. by the webui's token merging"
+            "IN01": "its tokens are already merged, e.g. by built-in token merging"
         }
 
 

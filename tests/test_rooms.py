@@ -1,6 +1,7 @@
 """The rooms of the core: who may import whom, and that each can be loaded anywhere."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,17 @@ def test_hosts_import_the_core_and_none_of_its_rooms(folder):
     for path in (ROOT / folder).rglob("*.py"):
         for dots, name in imports_of(path):
             assert dots or not name.startswith("slothful."), f"{path.relative_to(ROOT)}: {name}"
+
+
+def test_no_host_is_named_in_the_core_but_where_its_dialect_is():
+    named = re.compile(r"webui|automatic1111|\bforge\b|comfyui|diffusers", re.IGNORECASE)
+    dialects = [CORE / "unet" / name for name in ("anatomy.py", "calls.py")]
+    found = {
+        path.relative_to(CORE): words
+        for path in CORE.rglob("*.py")
+        if path not in dialects and (words := named.findall(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
 
 
 def in_fresh_interpreter(code: str, folder: Path) -> str:

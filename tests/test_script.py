@@ -120,7 +120,9 @@ def test_what_slept_is_forgotten_where_other_weights_are_in_the_same_modules(mon
             if index == 2:
                 unet.load_state_dict(refiner.state_dict())
                 info = types.SimpleNamespace(filename="refiner")
-                monkeypatch.setattr(shared, "sd_model", types.SimpleNamespace(sd_checkpoint_info=info))
+                monkeypatch.setattr(
+                    shared, "sd_model", types.SimpleNamespace(sd_checkpoint_info=info)
+                )
             SamplingScope.before_denoiser(None)
             made.append(run(unet, timestep))
         return made[-1]

@@ -65,7 +65,7 @@ def test_nothing_is_merged_twice(webui):
     alone = webui.generate(**both)[0][0]
     picture, said = said_while(webui, MERGING, **both)
     assert np.array_equal(picture, alone)
-    assert "the webui's token merging); not applied anywhere" in said
+    assert "built-in token merging); not applied anywhere" in said
 
 
 def test_nothing_is_tiled_twice(webui):

@@ -1,4 +1,4 @@
-"""Starts an existing installation of the real webui, Forge or reForge for the tests, and talks to it.
+"""Starts an installation of the real webui, Forge or reForge for the tests, and talks to it.
 
 `WEBUI_DIR` names the installation, `WEBUI_PYTHON` its interpreter (default: its venv). Nothing in
 the installation is changed: extensions, models and settings lie in a folder of the test's own.

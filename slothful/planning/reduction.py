@@ -87,7 +87,7 @@ def plan_reduction(
     them, their spacing follows `strength` * `thinning`. `mode` is "1D_" or "2D_" and a key of
     `POOLS`. A `generator` chooses which token of each cell is kept, without one it is the first.
     With `merges` the others join the kept ones, unless something is pooled. Source of the strides:
-    the ComfyUI original (MitoshiroPJ); of `rounding="smooth"`, the choice of the token and what
+    the original (MitoshiroPJ); of `rounding="smooth"`, the choice of the token and what
     joins it: this project.
     """
     dimensions, _, pool = mode.partition("_")

@@ -16,7 +16,7 @@ def noise_level_time(timestep: float) -> float:
 def time_ratio(time: float, peak_time: float, time_decay: float) -> float:
     """Share of the full effect at a time, in (0, 1]: a Gaussian bump around `peak_time`.
 
-    `time_decay` = 0 gives 1 everywhere. Source: the ComfyUI original's schedule.
+    `time_decay` = 0 gives 1 everywhere. Source: the original's schedule (MitoshiroPJ).
     """
     return math.exp(-(((time - peak_time) * time_decay) ** 2))
 

@@ -94,8 +94,8 @@ def plan_tiling(
     """The windows of a (height, width) grid of tokens, None where one window would cover it.
 
     `tile_size` is in tokens, `shift` the (vertical, horizontal) part of a window in [0, 1) by
-    which the borders move. Source: HyperTile's and the ComfyUI original's tiles; the clamping
-    and the shift without masks are this project's.
+    which the borders move. Source: HyperTile's tiles and the original's (MitoshiroPJ); the
+    clamping and the shift without masks are this project's.
     """
     if max(height, width) <= tile_size:
         return None

@@ -1,6 +1,6 @@
 """The parameters of pooling keys and values, which input and output blocks have each.
 
-Names and defaults follow the method's ComfyUI original (MitoshiroPJ, Slothful Attention).
+Names and defaults follow the method's original (MitoshiroPJ, Slothful Attention).
 """
 
 from __future__ import annotations

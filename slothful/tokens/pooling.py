@@ -20,7 +20,7 @@ def reduce_tokens(tokens: torch.Tensor, reduction: Reduction) -> tuple[torch.Ten
 
     `tokens`: (batch, rows.length * columns.length, channels) in row order. Where both blends are
     equal, the same tensor is returned twice. What joins a kept token is not in it. Source: the
-    ComfyUI original's blends, corrected so that a blend of 1 is the pool.
+    original's blends (MitoshiroPJ), corrected so that a blend of 1 is the pool.
     """
     one = tokens.index_select(1, kept_index(reduction, tokens.device))
     if reduction.k_blend == reduction.v_blend == 0:

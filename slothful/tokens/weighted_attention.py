@@ -72,5 +72,5 @@ def attention_with_channel(
 def _has_kernel(device: torch.device) -> bool:
     """Whether torch computes attention with a bias without holding all scores."""
     nvidia = device.type == "cuda" and torch.version.cuda is not None
-    # switched off while the webui's "sdp-no-mem" computes
+    # switched off by an optimization that must not use it ("sdp-no-mem")
     return nvidia and torch.backends.cuda.mem_efficient_sdp_enabled() and _KNOWS_BIAS

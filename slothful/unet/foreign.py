@@ -46,7 +46,7 @@ class Watch:
     """
 
     def __init__(self, modules: Iterable[nn.Module], may_replace: Iterable[nn.Module] = ()):
-        """`may_replace`: those of the modules whose `forward` anybody may replace, as the webui's
+        """`may_replace`: those of the modules whose `forward` anybody may replace, as a host's
         optimizations and HyperTile do with an attn1's.
         """
         self._modules = tuple(modules)
@@ -80,7 +80,7 @@ class Watch:
 
 def _is_harmless(hook: Callable[..., Any]) -> bool:
     """Whether a hook is ours, or one that only moves or converts weights: torch's own (weight
-    norm, pruning), accelerate's, the webui's for little memory.
+    norm, pruning), accelerate's, a host's for little memory.
     """
     if isinstance(hook, OwnHook) or hook is idle:
         return True

@@ -21,7 +21,7 @@ FRAMES = "it was called with tokens from other frames"
 ANSWERS = "another extension's self-attention returns a different number of tokens"
 TENSOR = "it was called with another tensor in addition to its tokens"
 PROCESSOR = "its attention is computed in a way of its own, e.g. with fused projections"
-MERGED = "its tokens are already merged, e.g. by the webui's token merging"
+MERGED = "its tokens are already merged, e.g. by built-in token merging"
 REPEATED = "another extension computes it more than once per step"
 
 YieldsTo = Callable[[nn.Module, Grid], "str | None"]
@@ -73,8 +73,8 @@ class Obstacles:
 
 
 def _in_arguments(dialect: Dialect, tokens: torch.Tensor, args: Args, kwargs: Kwargs) -> str | None:
-    """What an attn1 got besides its own tokens. ldm calls it as (x, context, mask), Forge and
-    ComfyUI as (x, context, value, mask, transformer_options), all but x mostly by name.
+    """What an attn1 got besides its own tokens. Some hosts call it as (x, context, mask),
+    some as (x, context, value, mask, transformer_options), all but x mostly by name.
     """
     context = dialect.context_of(args, kwargs)
     if context is not None and context is not tokens:

@@ -18,7 +18,7 @@ class WeightedAttention:
     """Hooks on an attn1 that answer in the place of the active optimization while `log_weights` is
     set: a (batch, keys) tensor, the logarithm of each key's weight; minus infinity hides a key.
 
-    None of the webui's optimizations takes a bias for the scores. So the active one gets a single
+    None of the hosts' optimizations takes a bias for the scores. So the active one gets a single
     token to work on, and its answer is replaced by that of torch's own attention over what to_q,
     to_k and to_v gave. Source: proportional attention (Token Merging, Bolya et al., 2023).
     """
@@ -37,7 +37,7 @@ class WeightedAttention:
             )
             for name in ("to_q", "to_k", "to_v")
         ]
-        # its first layer, because the webui's optimizations call the layers one by one
+        # its first layer, because some optimizations call the layers one by one
         before = OwnHook(self._before_output)
         handles.append(attention.to_out[0].register_forward_pre_hook(before))
         return handles
