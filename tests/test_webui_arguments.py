@@ -9,7 +9,8 @@ import pytest
 from slothful import Settings
 from slothful_webui.controls import values_of
 from tests.test_arguments import RELEASED, sent, told
-from tests.webui import NEEDS_WEBUI, REQUEST, SLOTHFUL
+from tests.webui import NEEDS_WEBUI, REQUEST, SLOTHFUL, reason_in
+from tests.webui_hosts import NEEDS_INFOTEXT
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -49,8 +50,8 @@ def test_no_value_makes_an_image_without_the_effect(webui, args, value, message)
     before = len(webui.log.read_text())
     status, answer = webui.post_text("/sdapi/v1/txt2img", text)
     assert status == 500
-    assert re.match(f"Slothful Attention: {message}", answer["errors"])
-    assert len(answer["errors"]) < 500
+    assert re.match(f"Slothful Attention: {message}", reason_in(answer))
+    assert len(reason_in(answer)) < 500
     assert len(webui.log.read_text()) - before < 50_000
 
 
@@ -80,6 +81,7 @@ def described(text):
     return f"{REQUEST}, Slothful Attention: {text}"
 
 
+@NEEDS_INFOTEXT
 @pytest.mark.parametrize(
     ("text", "key", "left_out"),
     [
@@ -104,6 +106,7 @@ def test_of_an_infotext_the_valid_is_taken_and_the_rest_named_once(webui, text, 
     assert all(part in lines[0] for part in left_out)
 
 
+@NEEDS_INFOTEXT
 def test_an_object_goes_before_an_infotext_and_a_value_behind_it_is_still_refused(webui):
     text = described("v1; method=Near-sighted Tile; tile_size=24; vae_tiles=true")
     images, made = webui.generate([{"time_decay": 0}], infotext=text)

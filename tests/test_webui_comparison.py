@@ -8,6 +8,7 @@ import pytest
 from tests.test_webui_faults import HIRES
 from tests.test_webui_interface import entries
 from tests.webui import NEEDS_WEBUI, SLOTHFUL, encode
+from tests.webui_hosts import NEEDS_HYPERTILE
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -87,6 +88,7 @@ def test_where_nothing_is_applied_the_infotext_says_nothing_and_the_log_why(
     assert re.search(f"Slothful Attention: nothing was applied: .*{reason}", log[said:])
 
 
+@NEEDS_HYPERTILE
 def test_hypertile_with_a_tile_as_large_as_the_image_leaves_it_to_us(webui):
     overrides = {"hypertile_enable_unet": True, "hypertile_max_depth_unet": 3}
     said = len(webui.log.read_text())

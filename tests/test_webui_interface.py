@@ -9,6 +9,7 @@ import pytest
 from slothful_webui.controls import CONTROLS
 from slothful_webui.options import LEVELS
 from tests.webui import BOTH, NEEDS_WEBUI, SLOTHFUL, encode
+from tests.webui_hosts import NEEDS_INFOTEXT
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -45,6 +46,7 @@ def test_the_pages_defaults_are_the_declared_ones(webui):
         assert not any(f"{prefix}/Preset" in key for key in config)
 
 
+@NEEDS_INFOTEXT
 def test_the_infotext_field_of_a_request_gives_the_picture_that_it_describes(webui):
     wanted = [{**BOTH[0], "block_weights": {"OUT09": 0.5}, "keep_middle": False}]
     pictures, infotext = webui.generate(wanted)
@@ -53,6 +55,7 @@ def test_the_infotext_field_of_a_request_gives_the_picture_that_it_describes(web
     assert described == infotext
 
 
+@NEEDS_INFOTEXT
 def test_arguments_go_before_the_infotext_field(webui, off):
     _, infotext = webui.generate(BOTH)
     picture = webui.generate([{"enabled": False}], infotext=infotext)[0][0]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.webui import BOTH, METHODS, NEEDS_WEBUI, SLOTHFUL, encode
+from tests.webui_hosts import FORGE, NEEDS_FAMILIES, NEEDS_HYPERTILE, NEEDS_OPTIMIZATIONS, unless
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -24,6 +25,7 @@ def said_while(webui, *args, **body):
     return picture, webui.log.read_text()[before:]
 
 
+@NEEDS_FAMILIES
 @pytest.mark.parametrize("family", ["sd2", "sdxl"])
 @pytest.mark.parametrize("method", METHODS)
 def test_other_families(webui, family, method):
@@ -37,7 +39,7 @@ def test_other_families(webui, family, method):
     assert np.array_equal(webui.generate(**checkpoint(family), **size)[0][0], plain)
 
 
-@pytest.mark.parametrize("refiner", ["other", "sd2"])
+@pytest.mark.parametrize("refiner", ["other", pytest.param("sd2", marks=NEEDS_FAMILIES)])
 def test_a_refiner_is_followed(webui, refiner):
     """Peak at the end: only the refiner's steps can differ."""
     options = dict(refiner_checkpoint=refiner, refiner_switch_at=0.5, steps=6)
@@ -60,6 +62,7 @@ def test_a_checkpoint_for_the_hires_pass_is_followed(webui):
     assert webui.hooks() == 0
 
 
+@NEEDS_OPTIMIZATIONS
 def test_the_results_of_all_optimizations_agree(webui):
     present = webui.get("/sdapi/v1/options")["cross_attention_optimization"]
     pictures = []
@@ -73,7 +76,10 @@ def test_the_results_of_all_optimizations_agree(webui):
         assert np.abs(picture - pictures[0]).max() <= 2, name
 
 
-@pytest.mark.parametrize("network", ["<lora:probe:1>", "<hypernet:probe:1>"])
+HYPERNETWORK = pytest.param("<hypernet:probe:1>", marks=unless(FORGE, reason="has none"))
+
+
+@pytest.mark.parametrize("network", ["<lora:probe:1>", HYPERNETWORK])
 def test_extra_networks_compose(webui, network):
     prompt = "a red circle on a blue background"
     settings = [{**SLOTHFUL[0], "in_v_blend": 0.5, "out_v_blend": 0.5}]
@@ -85,6 +91,7 @@ def test_extra_networks_compose(webui, network):
     assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[i + 1 :])
 
 
+@NEEDS_HYPERTILE
 def test_hypertile_wins_where_it_acts_and_the_page_says_so(webui):
     overrides = {"hypertile_enable_unet": True, "hypertile_max_depth_unet": 0}
     options = dict(override_settings=overrides, width=512, height=512)

@@ -6,6 +6,7 @@ import pytest
 from tests.test_webui_faults import HIRES
 from tests.test_webui_models import OPTIMIZATIONS, said_while
 from tests.webui import MERGING, METHODS, NEEDS_WEBUI, PLAIN, encode
+from tests.webui_hosts import NEEDS_HYPERTILE, NEEDS_OPTIMIZATIONS
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -46,6 +47,7 @@ def test_a_ratio_over_the_limit_is_told(webui):
     assert said in str(error.value)
 
 
+@NEEDS_OPTIMIZATIONS
 def test_proportional_attention_under_every_optimization(webui):
     args = [{**MERGING[0], "merge_proportional": True, "merge_keys_only": True}]
     present = webui.get("/sdapi/v1/options")["cross_attention_optimization"]
@@ -68,6 +70,7 @@ def test_nothing_is_merged_twice(webui):
     assert "built-in token merging); not applied anywhere" in said
 
 
+@NEEDS_HYPERTILE
 def test_nothing_is_tiled_twice(webui):
     overrides = {
         "hypertile_enable_unet": True, "hypertile_max_depth_unet": 0, "hypertile_enable_vae": True

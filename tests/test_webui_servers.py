@@ -15,6 +15,7 @@ from standalone.checkpoint import SMALL
 from standalone.model.install_into_webui import install
 from tests.browser import NEEDS_CHROMIUM, opened
 from tests.webui import BOTH, NEEDS_WEBUI, REQUEST, ROOT, Webui
+from tests.webui_hosts import FORGE, REFORGE, unless
 
 pytestmark = NEEDS_WEBUI
 
@@ -44,6 +45,7 @@ def own_server(tmp_path):
         server.stop()
 
 
+@unless(FORGE, REFORGE, reason="moves weights as it sees fit")
 @pytest.mark.parametrize("flag", ["--medvram", "--lowvram"])
 def test_memory_saving_gives_the_same_pictures(webui, own_server, flag):
     server = own_server(flag)
@@ -55,6 +57,7 @@ def test_memory_saving_gives_the_same_pictures(webui, own_server, flag):
     assert server.hooks() == hooks
 
 
+@unless(FORGE, REFORGE, reason="stores weights as it sees fit")
 def test_weights_stored_in_8_bits(own_server):
     server = own_server()
     status, _ = server.post("/sdapi/v1/options", {"fp8_storage": "Enable"})

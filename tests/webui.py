@@ -133,12 +133,17 @@ class Webui:
             defaults["hr_additional_modules"] = ["Use same choices"]  # without them it fails
         status, answer = self.post(f"/sdapi/v1/{path}", {**defaults, **body})
         if status != 200:
-            raise RuntimeError(f"{status}: {answer.get('errors') or answer}")
+            raise RuntimeError(f"{status}: {reason_in(answer)}")
         return [_decode(text) for text in answer["images"]], json.loads(answer["info"])
 
     def hooks(self) -> int:
         """Hooks and replaced forwards on the U-Nets and VAEs of all loaded models."""
         return len(self.get("/probe/hooks")["hooks"])
+
+
+def reason_in(answer: dict) -> str:
+    """What an answer that is an error says."""
+    return answer.get("errors") or answer.get("message") or str(answer)  # Forge's is a message
 
 
 def encode(picture: np.ndarray, infotext: str | None = None) -> str:

@@ -50,7 +50,15 @@ def unless(*hosts: Host, reason: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(HOST in hosts, reason=f"{HOST.name} {reason}")
 
 
+CHECKPOINTS = ("small", "other", "sdxl") if HOST is WEBUI else ("small", "other")
+"""Those of the tests that the host knows."""
+
+NEVER_CALLED = set() if HOST is WEBUI else {"cfg_denoised"}
+"""The callbacks that the host has and never calls."""
+
 NEEDS_FAMILIES = unless(FORGE, REFORGE, reason="knows no small models of SD2 and SDXL")
+NEEDS_HYPERTILE = unless(FORGE, REFORGE, reason="has no HyperTile in its settings")
+NEEDS_OPTIMIZATIONS = unless(FORGE, REFORGE, reason="chooses its attention once, at its start")
 NEEDS_INFOTEXT = unless(FORGE, reason="fails with every request that has an infotext (API)")
 
 
