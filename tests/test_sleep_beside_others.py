@@ -99,6 +99,30 @@ def test_who_writes_into_what_was_given_makes_the_next_call_compute_it():
     handle.remove()
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("part", ["self-attention", "attention"])
+def test_in_inference_mode_who_writes_into_what_was_given_changes_no_later_call(part):
+    """Torch counts no versions of tensors there, as in a whole generation of Forge."""
+    unet, request = make_unet("sd1"), Request("sd1")
+    attention = next(m for n, m in unet.named_modules() if n.endswith("attn1"))
+
+    def run(writes):
+        outputs = []
+        with slothful.applied(unet, sleeping(part, sleep_every=9)) as application:
+            application.begin_pass("base", PassClock(STEPS))
+            for step, written in zip(STEPS, writes):
+                handle = attention.register_forward_hook(
+                    lambda module, args, answers, written=written: answers.mul_(1 + written)
+                )
+                outputs.append(request.run(unet, step))
+                handle.remove()
+                assert bool(application.asleep_steps) == (step != STEPS[0])
+        return outputs
+
+    plain, written = run((0, 0, 0)), run((0, 1, 0))
+    assert [torch.equal(*pair) for pair in zip(plain, written)] == [True, False, True]
+
+
 def with_reference(layer):
     """As ControlNet's reference mode: attn1 once with more keys, and once for some rows only."""
 

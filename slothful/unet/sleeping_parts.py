@@ -192,7 +192,10 @@ class AttentionPart(Part):
         given = self._given(name, call)
         # others may ask for some of the rows only, or for merged tokens
         fits = given.shape[:2] == self._dialect.tokens_of(args, kwargs).shape[:2]
-        return given if fits else None
+        if not fits:
+            return None
+        # in inference mode torch counts no versions: who writes into it would not be noticed
+        return given.clone() if given.is_inference() else given
 
 
 class TransformerPart(Part):
