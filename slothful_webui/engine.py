@@ -45,11 +45,13 @@ def running_unet() -> Any | None:
     return unet_of(shared.sd_model)
 
 
-def running_checkpoint() -> Any | None:
-    """What the weights of the model in use now are from, None where the host does not say."""
-    from modules import shared
+def running_checkpoint() -> tuple[Any, Any]:
+    """What the weights of the model in use now are from, as far as the host says it."""
+    from modules import sd_samplers_common, shared
 
-    return getattr(shared.sd_model, "sd_checkpoint_info", None)
+    # what Forge Neo will load again after its fast refiner has given the model other weights
+    replaced = getattr(sd_samplers_common, "ORIGINAL_CHECKPOINT", None)
+    return getattr(shared.sd_model, "sd_checkpoint_info", None), replaced
 
 
 def number_size(unet: Any) -> int:
@@ -75,14 +77,8 @@ def running_prediction() -> Prediction:
         alphas = () if alphas is None else alphas
     else:
         # Forge's says it in a word, reForge's by the class that it has it from
-        name = getattr(sampling, "prediction_type", None) or next(
-            (
-                each.__name__
-                for each in type(sampling).__mro__
-                if "calculate_denoised" in vars(each)
-            ),
-            None,
-        )
+        classes = (each for each in type(sampling).__mro__ if "calculate_denoised" in vars(each))
+        name = getattr(sampling, "prediction_type", None) or next(classes).__name__
         alphas = 1 / (sampling.sigmas**2 + 1)
     if name not in _PREDICTIONS:
         raise SettingsError(f"sleep of whole calls does not work with models that predict {name!r}")
@@ -103,16 +99,6 @@ def _sampling_of(model: Any) -> Any | None:
         return None
     inner = objects.unet.model
     return inner.predictor if hasattr(inner, "predictor") else inner.model_sampling
-
-
-def running_weights() -> tuple[Any, ...]:
-    """Which weights the U-Net has now. A refiner may be loaded into the same modules."""
-    from modules import sd_samplers_common, shared
-
-    # the name under which Forge Neo keeps what it will load again after its fast refiner
-    replaced = getattr(sd_samplers_common, "ORIGINAL_CHECKPOINT", None)
-    info = getattr(shared.sd_model, "sd_checkpoint_info", None)
-    return getattr(info, "filename", None), replaced
 
 
 def running_vae() -> Any | None:

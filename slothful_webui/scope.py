@@ -181,8 +181,11 @@ class SamplingScope:
             if unet is not self._application.unet or checkpoint != self._checkpoint:
                 self._release()
                 self._checkpoint = checkpoint
-                is_whole = self._settings.sleep == "whole calls"  # else nobody asks for it
-                self._application.follow(unet, running_prediction() if is_whole else None)
+                prediction = None
+                if self._settings.sleep == "whole calls":
+                    slothful.find_sites(unet)  # a model without any may predict what it likes
+                    prediction = running_prediction()
+                self._application.follow(unet, prediction)
         except slothful.UnsupportedModelError as error:
             self._obstacle = str(error)
 

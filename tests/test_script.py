@@ -12,7 +12,6 @@ from slothful_webui import infotext, sampling
 from slothful_webui.sampling import refusing
 from slothful_webui.scope import SamplingScope
 from tests.batches import STRONG, Request, begin_batch, sample_batch
-from tests.sleeping import sleeping
 from tests.unets import make_unet, module_state, run
 
 # -- the life of the hooks
@@ -102,35 +101,6 @@ def test_a_unet_that_is_swapped_during_sampling_is_followed(sd1_unet):
     request.sample = sample
     assert not torch.equal(sample_batch(request, current_unet=lambda: current[0]), plain)
     assert (module_state(sd1_unet), module_state(other)) == states
-
-
-def test_what_slept_is_forgotten_where_other_weights_are_in_the_same_modules(monkeypatch):
-    """As a refiner's, which the webui loads into the modules that it has."""
-    from modules import shared
-
-    unet, refiner = make_unet("sd1"), make_unet("sd1", seed=3)
-    request, steps = Request(unet), (800.0, 600.0, 400.0, 200.0)
-    schedule = types.SimpleNamespace(get_timesteps=lambda p, count: torch.tensor(steps))
-    request.sampler, request.steps, request.is_hr_pass = schedule, len(steps), False
-    expected = [run(refiner, timestep) for timestep in steps]
-    made = []
-
-    def sample():
-        for index, timestep in enumerate(steps):
-            if index == 2:
-                unet.load_state_dict(refiner.state_dict())
-                info = types.SimpleNamespace(filename="refiner")
-                monkeypatch.setattr(
-                    shared, "sd_model", types.SimpleNamespace(sd_checkpoint_info=info)
-                )
-            SamplingScope.before_denoiser(None)
-            made.append(run(unet, timestep))
-        return made[-1]
-
-    request.sample = sample
-    sample_batch(request, sleeping("self-attention", sleep_every=9))
-    # asleep on its own first step, and awake on the refiner's first
-    assert [torch.equal(*pair) for pair in zip(made, expected)] == [False, False, True, False]
 
 
 def test_a_request_that_is_switched_off_is_so_inside_another_ones_sampling(sd1_unet):

@@ -12,6 +12,7 @@ from slothful import find_sites
 from slothful_webui import infotext
 from slothful_webui.scope import SamplingScope
 from tests.batches import NOTHING, STRONG, Request, begin_batch, sample_batch
+from tests.sleeping import PARTS, sleeping
 from tests.unets import run
 
 
@@ -119,10 +120,20 @@ def test_the_smallest_side_is_compared_with_the_image_not_with_its_tiles(sd1_une
     assert torch.equal(sample_batch(request, STRONG.replace(min_size=least)), plain) != applied
 
 
-def test_a_model_that_cannot_be_served_is_reported_and_generation_goes_on(sd1_unet):
+@pytest.mark.parametrize("settings", [STRONG, *map(sleeping, PARTS)], ids=["no sleep", *PARTS])
+def test_a_model_that_cannot_be_served_is_reported_and_generation_goes_on(
+    sd1_unet, settings, monkeypatch
+):
+    """As Forge's flow models, which also predict nothing that whole calls could sleep on."""
+    from modules import shared
+
+    unet = types.SimpleNamespace(model=torch.nn.Module())
+    unet.model.predictor = types.SimpleNamespace(prediction_type="const", sigmas=torch.ones(1))
+    model = types.SimpleNamespace(forge_objects=types.SimpleNamespace(unet=unet))
+    monkeypatch.setattr(shared, "sd_model", model)
     request = Request(sd1_unet)
     plain = request.sample()
-    begin_batch(request, current_unet=lambda: torch.nn.Linear(2, 2))
+    begin_batch(request, settings, current_unet=lambda: torch.nn.Linear(2, 2))
     assert request.extra_generation_params == {}  # known before anything is sampled
     assert torch.equal(request.sample(), plain)
     SamplingScope.end(request)
