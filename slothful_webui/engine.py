@@ -33,14 +33,20 @@ def vae_of(model: Any) -> Any | None:
 
 
 def running_unet() -> Any | None:
-    """The U-Net that PyTorch runs now; None where another engine has taken over."""
+    """The U-Net that PyTorch runs now; None where another engine has taken over, or what it
+    compiled, which runs no hooks.
+    """
     from modules import shared
 
     try:
         from modules import sd_unet
     except ImportError:
         sd_unet = None
-    if getattr(sd_unet, "current_unet", None) is not None:
+    objects = getattr(shared.sd_model, "forge_objects", None)
+    called = getattr(getattr(getattr(objects, "unet", None), "model", None), "apply_model", None)
+    # Forge Neo compiles the U-Net in every call of what it marks so
+    is_compiled = getattr(called, "_torch_compile_wrapper", False)
+    if getattr(sd_unet, "current_unet", None) is not None or is_compiled:
         return None
     return unet_of(shared.sd_model)
 

@@ -20,7 +20,7 @@ from slothful_webui.timesteps import pass_clock
 _BATCH = "slothful_batch"
 """The attribute of `p` that keeps the scope of its present batch."""
 
-NOT_PYTORCH = "the U-Net is not run by PyTorch (perhaps by TensorRT)"
+NOT_PYTORCH = "the U-Net is not run by PyTorch (perhaps by TensorRT, or it is compiled)"
 NOTHING = "nothing was applied: {reason}"
 VAE_ONLY = "applied to the VAE only: {reason}"
 VAE_SKIPPED = "skipped the VAE ({reason})"

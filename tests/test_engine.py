@@ -76,6 +76,20 @@ def test_where_another_engine_runs_the_unet_there_is_none_for_us(hold, monkeypat
     assert engine.running_unet() is UNET
 
 
+def test_a_unet_that_the_host_compiles_is_none_for_us(hold):
+    """As Forge Neo does: its mark is on what calls the U-Net."""
+    model = forge_model()
+    hold(model)
+
+    def apply_model():
+        """What stands in for the model's own."""
+
+    model.forge_objects.unet.model.apply_model = apply_model
+    assert engine.running_unet() is UNET
+    apply_model._torch_compile_wrapper = True
+    assert engine.running_unet() is None
+
+
 def test_the_page_draws_for_forges_models_too():
     from slothful import Settings
     from slothful_webui.passes import Fields
