@@ -16,6 +16,7 @@ import contextlib
 import csv
 import dataclasses
 import functools
+import hashlib
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -156,13 +157,18 @@ def main(arguments: list[str] | None = None) -> int:
     if args.only:
         chosen = {name: v for name, v in chosen.items() if name.startswith(tuple(args.only))}
     path = args.out / "sleep.csv"
-    conditions = (args.model.stem, args.sampler, str(args.steps), args.size)
+    conditions = (_name_of(args.model), args.sampler, str(args.steps), args.size)
     first = FIRST["search" if args.search else "judge"]
     seeds = range(first, first + args.images)
     _make(images, chosen, conditions, seeds, path)
     rows = [row for row in _rows(path) if row[:4] == conditions and int(row.seed) in seeds]
     print(as_table(rows, list(chosen)))
     return 0
+
+
+def _name_of(model: Path) -> str:
+    """Of a checkpoint, by what is in it: another one may have the same file name."""
+    return f"{model.stem} {hashlib.sha256(model.read_bytes()).hexdigest()[:8]}"
 
 
 def _parser() -> argparse.ArgumentParser:
