@@ -33,11 +33,12 @@ from benchmarks.effects.metrics import likeness
 from benchmarks.effects.runs import scene_of
 from benchmarks.effects.table import interval
 from benchmarks.pictures.sampling import Picture, picture
-from benchmarks.pictures.variants import Call, Play, Variant, deep, variants
-from benchmarks.rivals import EasyCache
+from benchmarks.pictures.variants import Call, Play, Variant, deep, deep_cache, variants
+from benchmarks.rivals import RIVALS, EasyCache
 from benchmarks.speed.options import check_only, read_size
 from benchmarks.speed.report import markdown
 from slothful import UnetShape
+from slothful.settings.methods import FORECASTS, NEAR_SIGHTED, SLOTHFUL
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
 from standalone.console import replace_unknown_letters
@@ -92,18 +93,26 @@ class MeasuredEasyCache(Variant):
             self._skipped = set(rival.skipped)  # which it forgets at its end
 
 
+_NO_ENDS = {"sleep_first": 0, "sleep_last": 0}
+
+
 def contestants() -> dict[str, Variant]:
     """All that are compared, by name."""
     found: dict[str, Variant] = {f"{share:.0%} of the steps": Fewer(share)
                                  for share in (0.8, 0.5, 0.35)}  # fmt: skip
     timed = variants()
-    found |= {name: timed[name] for name in timed if name.startswith(("DeepCache", "T-G", "Spec"))}
+    found |= {name: timed[name] for name in timed if name.startswith(("T-G", "Spec"))}
+    found |= {name: deep_cache(name) for name in RIVALS if name.startswith("DeepCache")}
     found["EasyCache"] = MeasuredEasyCache()
-    for every in (3, 5):
+    for every in (2.5, 3, 5):
         for awake in (1, 2):
-            for forecast in ("last", "linear"):
-                own = deep(every, awake, sleep_forecast=forecast, sleep_first=0, sleep_last=0)
-                found[f"deep blocks n = {every}, {awake} awake, {forecast}"] = own
+            for forecast in FORECASTS[:2]:
+                own = deep(every, awake, sleep_forecast=forecast, **_NO_ENDS)
+                found[f"deep blocks n = {every:g}, {awake} awake, {forecast}"] = own
+    for every in (2, 3):
+        for method in (SLOTHFUL, NEAR_SIGHTED):
+            own = deep(every, 1, sleep_forecast="linear", method=method, **_NO_ENDS)
+            found[f"{method}, deep blocks n = {every}, 1 awake, linear"] = own
     found |= {name: timed[name] for name in timed if name.startswith(("preset", "whole"))}
     return found
 

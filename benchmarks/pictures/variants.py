@@ -124,7 +124,9 @@ class Theirs(Variant):
             yield Play(functools.partial(setattr, rival, "index"), lambda: vars(rival))
 
 
-def _deep_cache(name: str) -> Theirs:
+def deep_cache(name: str) -> Theirs:
+    """One of the rivals of this name."""
+
     def costs(shape: UnetShape, picture: Picture) -> dict[str, float]:
         awake = 2 if name.endswith("branch 1") else 1
         return {"shallow": min(call.cost for call in deep(2, awake).calls(shape, picture))}
@@ -176,7 +178,7 @@ def variants() -> dict[str, Variant]:
     """All of them, by name."""
     found: dict[str, Variant] = {NONE: Variant()}
     for name in ("DeepCache 3", "DeepCache 3, branch 1"):
-        found[name] = _deep_cache(name)
+        found[name] = deep_cache(name)
     found["T-GATE"] = _tgate()
     found["EasyCache, every other call"] = _easy_cache()
     found["Spectrum"] = Theirs(
