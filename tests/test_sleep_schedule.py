@@ -187,12 +187,22 @@ def test_what_does_not_change_is_forecast_as_it_is(steps, ahead, kind):
 @given(
     st.lists(st.integers(0, 40), min_size=2, max_size=3, unique=True).map(sorted),
     st.integers(1, 10),
-    st.floats(-5, 5),
+    st.floats(0.1, 5),
 )
-def test_a_steady_change_is_continued(steps, ahead, slope):
-    at = steps[-1] + ahead
-    weights = forecast_weights("linear", steps, at)
-    assert sum(w * slope * step for w, step in zip(weights, steps)) == pytest.approx(slope * at)
+def test_a_change_is_continued_and_held_back_the_further_ahead(steps, ahead, slope):
+    """It goes on as it went, slower with each step, and never by more than all of it."""
+    values = [slope * step for step in steps]
+    *_, before, last = steps
+
+    def forecast(at):
+        return sum(w * v for w, v in zip(forecast_weights("linear", steps, at), values))
+
+    path = [values[-1], *(forecast(last + 1 + index) for index in range(ahead))]
+    gains = [after - earlier for earlier, after in zip(path, path[1:])]
+    assert all(0 < gain < slope for gain in gains)
+    assert gains == sorted(gains, reverse=True)
+    assert path[-1] - values[-1] < values[-1] - slope * before
+    assert forecast(2 * last - before) - values[-1] == pytest.approx(slope * (last - before) / 2)
 
 
 @given(st.integers(1, 50), st.integers(1, 60), st.floats(0, 0.95))

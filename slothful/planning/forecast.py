@@ -11,7 +11,10 @@ LOOKS_AT = {"last": 1, "linear": 2, "curve": 3}
 
 def forecast_weights(kind: str, steps: Sequence[int], at: int) -> tuple[float, ...]:
     """With which weights what was given in `steps` (increasing, oldest first) makes a forecast of
-    step `at`: "last", "linear" through the last two, or "curve", a ridge fit.
+    step `at`: "last", "linear" through the last two, held back, or "curve", a ridge fit.
+
+    Of the last change, `x` times as far ahead as it took, x / (1 + x) is added and not x: what is
+    near is continued almost as it is, and nothing ever goes further than one whole change.
 
     The curve is a polynomial of the second degree in the step, in Chebyshev's basis, of which the
     higher terms are held back. Source: Spectrum (2026), which fits the outputs of a transformer.
@@ -20,7 +23,7 @@ def forecast_weights(kind: str, steps: Sequence[int], at: int) -> tuple[float, .
         return (*(0.0,) * (len(steps) - 1), 1.0)
     if kind == "linear" or len(steps) == 2:
         before, last = steps[-2:]
-        ahead = (at - last) / (last - before)
+        ahead = (at - last) / (at - before)  # x / (1 + x)
         return (*(0.0,) * (len(steps) - 2), -ahead, 1.0 + ahead)
     return _ridge(tuple(steps), at)
 

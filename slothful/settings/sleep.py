@@ -94,8 +94,8 @@ class SleepParameters:
     sleep_forecast: str = param(
         "last",
         "While asleep",
-        "last: repeats what it gave when it was last awake. linear: continues its last change. "
-        "curve: continues the curve through the last three.",
+        "last: repeats what it gave when it was last awake. linear: continues its last change, "
+        "less and less the further ahead. curve: continues the curve through the last three.",
         choices=FORECASTS,
         **_SLEEP,
     )
