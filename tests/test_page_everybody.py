@@ -145,7 +145,7 @@ def _choices_in_japanese(page):
 
 
 def _messages_in_japanese(page, panel):
-    page.type_number("peak_time", "7")
+    page.set_hidden("peak_time", "7")
     refused = "効果のピーク時刻は0 から 1 の範囲で指定してください"
     page.wait_until(lambda: refused in panel.inner_text())
     page.control("preset_reset").click()
