@@ -5,6 +5,7 @@
         const {make, text} = slothfulAttention.elements;
         this.controls = controls;
         this.presets = [];
+        this.clicks = 0;
         this.loaded = null; // the name in the box, once the controls have been seen to agree
         this.row = make("div", {class: "slothful-presets", role: "group",
             "aria-label": text("Presets")});
@@ -48,7 +49,10 @@
 
     /** Hand the name to the server, which answers with the values of all controls. */
     _pick(name) {
-        this._write(this.controls.element("preset_pick").querySelector("textarea, input"), name);
+        this.clicks += 1;
+        // counted, for gradio tells the server of nothing but what has changed
+        this._write(this.controls.element("preset_pick").querySelector("textarea, input"),
+            `${name}/${this.clicks}`);
     }
 
     _write(box, content) {
@@ -67,6 +71,9 @@
         } else if (this.loaded === name) {
             this.loaded = null;
             this._write(this.box, "");
+        }
+        for (const button of this.row.children) {
+            button.setAttribute("aria-pressed", button.dataset.preset === this.loaded);
         }
     }
 

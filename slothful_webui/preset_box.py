@@ -74,6 +74,10 @@ def connect_presets(
         except PresetError as error:
             return [refuse(error)] * len(controls)
 
+    def pick(clicked: str) -> list[Any]:
+        name = clicked.rpartition("/")[0]  # the page's script counts clicks behind it
+        return [name, *load(name)]
+
     def save(name: str | None, *values: Any) -> Any:
         name = _stripped(name)
         replaces = presets.is_own(name)
@@ -102,7 +106,7 @@ def connect_presets(
     box.reset.click(lambda: values_of(Settings()), [], list(controls), **quiet)
     for event in (saved, deleted):  # `then`, which other hosts' gradio has too
         event.then(None, _js="() => slothfulAttention.loadPresets()")
-    box.picked.input(lambda name: [name, *load(name)], [box.picked], [box.name, *controls], **quiet)
+    box.picked.input(pick, [box.picked], [box.name, *controls], **quiet)
 
 
 def _stripped(name: str | None) -> str:

@@ -127,7 +127,7 @@ def test_presets_are_loaded_reset_and_saved(built, presets):
     soft = presets.load("soft").settings
     assert list(built.fire("preset_load", preset="soft").values()) == values_of(soft)
     assert list(built.fire("preset_reset").values()) == values_of(Settings())
-    picked = built.fire("preset_pick", "input", preset_pick="soft")
+    picked = built.fire("preset_pick", "input", preset_pick="soft/1")
     assert picked.pop("preset") == "soft"
     assert list(picked.values()) == values_of(soft)
 

@@ -37,6 +37,20 @@ def test_presets_are_loaded_saved_and_reset(page, host, panel):
     file.unlink()
 
 
+def test_a_preset_can_be_clicked_again_after_a_value_was_moved(page, panel):
+    soft = values_of(PresetFolders([SHIPPED]).load("soft").settings)
+    button = page.page.locator("#tab_txt2img [data-preset='soft']")
+    name = page.control("preset").locator("textarea, input").first
+    for _ in range(2):
+        button.click()
+        page.wait_until(lambda: button.get_attribute("aria-pressed") == "true")
+        assert page.values() == soft
+        assert name.input_value() == "soft"
+        page.type_number("OUT09", "0.25")
+        page.wait_until(lambda: button.get_attribute("aria-pressed") == "false")
+        page.wait_until(lambda: name.input_value() == "")
+
+
 def test_every_preset_has_a_drawing_and_explains_itself_on_hover(page, panel):
     presets = PresetFolders([SHIPPED])
     for name in presets.names():

@@ -42,7 +42,7 @@ from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only
 from standalone.console import replace_unknown_letters
 
 SAMPLERS = ("Euler", "DPM++ 2M", "DPM++ SDE")
-NEAR_SIGHTED = "Near-sighted Attention, deep blocks n = 3, 2"
+NEAR_SIGHTED = "Near-sighted Attention, deep blocks n = 3, 1"
 QUICK = ("DeepCache 3", "T-GATE", "EasyCache", "Spectrum", "attention n", "transformers",
          "deep blocks n = 3", "deep blocks n = 2, 3", NEAR_SIGHTED, "whole")  # fmt: skip
 """The beginnings of what the quick form has time for."""

@@ -33,12 +33,21 @@ from benchmarks.effects.metrics import likeness
 from benchmarks.effects.runs import scene_of
 from benchmarks.effects.table import interval
 from benchmarks.pictures.sampling import Picture, picture
-from benchmarks.pictures.variants import Call, Play, Variant, deep, deep_cache, variants
+from benchmarks.pictures.variants import (
+    Call,
+    Ours,
+    Play,
+    Variant,
+    deep,
+    deep_cache,
+    variants,
+)
 from benchmarks.rivals import RIVALS, EasyCache
 from benchmarks.speed.options import check_only, read_size
 from benchmarks.speed.report import markdown
 from slothful import UnetShape
 from slothful.settings.methods import FORECASTS, NEAR_SIGHTED, SLOTHFUL
+from slothful_webui.presets import SHIPPED, PresetFolders
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
 from standalone.console import replace_unknown_letters
@@ -109,10 +118,12 @@ def contestants() -> dict[str, Variant]:
             for forecast in FORECASTS[:2]:
                 own = deep(every, awake, sleep_forecast=forecast, **_NO_ENDS)
                 found[f"deep blocks n = {every:g}, {awake} awake, {forecast}"] = own
-    for every in (2, 3):
-        for method in (SLOTHFUL, NEAR_SIGHTED):
-            own = deep(every, 1, sleep_forecast="linear", method=method, **_NO_ENDS)
-            found[f"{method}, deep blocks n = {every}, 1 awake, linear"] = own
+    for method in (SLOTHFUL, NEAR_SIGHTED):
+        own = deep(3, 1, sleep_forecast="linear", method=method, **_NO_ENDS)
+        found[f"{method}, deep blocks n = 3, 1 awake, linear"] = own
+        found[f"{method}, asleep half"] = Ours(
+            **{**PresetFolders([SHIPPED]).load("asleep half").settings.changed(), "method": method}
+        )
     found |= {name: timed[name] for name in timed if name.startswith(("preset", "whole"))}
     return found
 

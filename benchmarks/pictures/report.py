@@ -16,11 +16,11 @@ from slothful import UnetShape
 REFERENCE = "deep blocks n = 3, 3 awake"
 """What fewer steps are compared with: as many as take no more time."""
 TARGETS = {
-    ("sd15", (512, 512)): (("deep blocks n = 3", 0.5),),
+    ("sd15", (512, 512)): (("deep blocks n = 3, 1", 0.5),),
     ("sd15", (1024, 1024)): (
-        ("deep blocks n = 3", 0.55), ("Near-sighted Attention, deep blocks n = 3", 0.4),
+        ("deep blocks n = 3, 1", 0.55), ("Near-sighted Attention, deep blocks n = 3, 1", 0.4),
     ),
-    ("sdxl", (1024, 1024)): (("deep blocks n = 3", 0.5),),
+    ("sdxl", (1024, 1024)): (("deep blocks n = 3, 1", 0.5),),
 }  # fmt: skip
 """How much of the U-Net's time may be left in 20 steps, by the beginning of variants' names."""
 

@@ -190,7 +190,7 @@ def variants() -> dict[str, Variant]:
         for awake in (3, 2, 1):
             found[f"deep blocks n = {every}, {awake} awake"] = deep(every, awake)
     found["deep blocks n = 3, 2 awake, ends as well"] = deep(3, 2, sleep_first=0, sleep_last=0)
-    for awake in (3, 2):
+    for awake in (3, 1):
         near = deep(3, awake, method=NEAR_SIGHTED)
         found[f"{NEAR_SIGHTED}, deep blocks n = 3, {awake} awake"] = near
     found["whole calls n = 2"] = asleep("whole calls", 2, sleep_forecast="linear")

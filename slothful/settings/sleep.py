@@ -48,7 +48,7 @@ class SleepParameters:
     sleep_every_img2img: float = _own_every("img2img", "img2img")
     sleep_every_hires: float = _own_every("hires", "the hires pass")
     sleep_first: float = param(
-        0.1,
+        0.2,
         "First steps awake",
         "Share of the steps at the start of each pass that are always computed in full; the first "
         "step always is.",
@@ -57,7 +57,7 @@ class SleepParameters:
         **_SLEEP,
     )
     sleep_last: float = param(
-        0.05,
+        0.0,
         "Last steps awake",
         "Share of the steps at the end of each pass that are always computed in full.",
         range=(0, 1),
@@ -82,7 +82,7 @@ class SleepParameters:
         **_SLEEP,
     )
     sleep_awake_blocks: int = param(
-        3,
+        1,
         "Blocks awake",
         "How many of the first and of the last blocks of the U-Net are computed while the deep "
         "blocks sleep.",
@@ -92,7 +92,7 @@ class SleepParameters:
         needs=("sleep=deep blocks",),
     )
     sleep_forecast: str = param(
-        "last",
+        "linear",
         "While asleep",
         "last: repeats what it gave when it was last awake. linear: continues its last change, "
         "less and less the further ahead. curve: continues the curve through the last three.",
