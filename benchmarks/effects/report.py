@@ -115,23 +115,30 @@ def contact_sheet(
 
     The first seed of each prompt. None where none of the pictures has been made.
     """
-    columns = [plain(variants[0].size), *variants]
-    head = 26
-    sheet = Image.new("RGB", (CELL * len(columns), head + CELL * len(prompts)), "white")
-    pen, found = ImageDraw.Draw(sheet), 0
-    for x, variant in enumerate(columns):
-        pen.text((CELL * x + 3, 3), _wrapped(variant.value or variant.name), "black", font_size=9)
-        for y, prompt in enumerate(prompts):
-            picture = study.path(variant, task, prompt, study.seeds(prompt)[0])
-            if picture.exists():
-                found += 1
-                small = Image.open(picture).resize((CELL, CELL), Image.Resampling.LANCZOS)
-                sheet.paste(small, (CELL * x, head + CELL * y))
-    if not found:
+    columns = {}
+    for variant in (plain(variants[0].size), *variants):
+        paths = [study.path(variant, task, prompt, study.seeds(prompt)[0]) for prompt in prompts]
+        images = [Image.open(each) if each.exists() else None for each in paths]
+        columns[variant.value or variant.name] = images
+    if not any(image for images in columns.values() for image in images):
         return None
+    draw_sheet(columns, path)
+    return path
+
+
+def draw_sheet(columns: dict[str, Sequence[Image.Image | None]], path: Path) -> None:
+    """A sheet of images in columns under their names; None leaves a gap."""
+    head, rows = 26, max(map(len, columns.values()))
+    sheet = Image.new("RGB", (CELL * len(columns), head + CELL * rows), "white")
+    pen = ImageDraw.Draw(sheet)
+    for x, (name, images) in enumerate(columns.items()):
+        pen.text((CELL * x + 3, 3), _wrapped(name), "black", font_size=9)
+        for y, image in enumerate(images):
+            if image is not None:
+                small = image.resize((CELL, CELL), Image.Resampling.LANCZOS)
+                sheet.paste(small, (CELL * x, head + CELL * y))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, optimize=True)
-    return path
 
 
 def _wrapped(text: str, width: int = 26) -> str:

@@ -25,11 +25,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
 import slothful
 from benchmarks.effects.metrics import likeness
+from benchmarks.effects.report import draw_sheet
 from benchmarks.effects.runs import scene_of
 from benchmarks.effects.table import interval
 from benchmarks.pictures.sampling import Picture, picture
@@ -183,6 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
     _make(images, chosen, conditions, seeds, path)
     rows = [row for row in _rows(path) if row[:4] == conditions and int(row.seed) in seeds]
     print(as_table(rows, list(chosen)))
+    if args.sheet:
+        draw_sheet(_columns(images, chosen, seeds[: args.sheet]), args.out / "sheet.png")
     return 0
 
 
@@ -205,8 +209,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", type=int, default=24)
     add("--search", action="store_true", help="captions and seeds to choose settings on")
     add("--only", nargs="+", metavar="NAME", help="the beginnings of names")
+    add("--sheet", type=int, default=0, metavar="N", help="show the first N images in sheet.png")
     add("--out", type=Path, default=Path("outputs/pictures"))
     return parser
+
+
+def _columns(
+    images: Images, chosen: dict[str, Variant], seeds: Sequence[int]
+) -> dict[str, Sequence[Image.Image]]:
+    """The images in full, and those of each variant, by its name."""
+    prompts = [scene_of(seed, 0).caption for seed in seeds]
+    shown = {"in full": Variant(), **chosen}
+    return {
+        name: [Image.fromarray(each) for each in images.made(variant, prompts, seeds)[0]]
+        for name, variant in shown.items()
+    }
 
 
 def _make(
