@@ -24,9 +24,8 @@ def load_k_diffusion() -> tuple[ModuleType, ModuleType]:
         spec = importlib.util.find_spec("k_diffusion")
         if spec is None:
             raise ModuleNotFoundError("the package k-diffusion is not installed")
-        package = types.ModuleType("k_diffusion")
-        package.__path__ = list(spec.submodule_search_locations)
-        sys.modules["k_diffusion"] = package
+        # with its spec, which diffusers looks for to see whether it is installed
+        sys.modules["k_diffusion"] = importlib.util.module_from_spec(spec)
     stand_ins = [name for name in _UNUSED if name not in sys.modules]
     try:
         for name in stand_ins:
