@@ -21,7 +21,7 @@ QUIET = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-TIMEOUT = 120_000
+TIMEOUT = 300_000
 """Milliseconds after which a page is taken for stuck; far more than it needs on a busy machine."""
 
 VALUE = """id => {

@@ -18,6 +18,8 @@ def sleeping(part: str, **changes) -> Settings:
         sleep_every=2,
         sleep_first=0,
         sleep_last=0,
+        sleep_awake_blocks=3,
+        sleep_forecast="last",
         sleep_min_steps=1,
         keep_middle=False,
     )
