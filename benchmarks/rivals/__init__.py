@@ -23,6 +23,7 @@ from benchmarks.rivals.tgate import TGate
 
 RIVALS: dict[str, Callable[[nn.Module], Rival]] = {
     "DeepCache 3": DeepCache,
+    "DeepCache 4": functools.partial(DeepCache, interval=4),
     "DeepCache 5": functools.partial(DeepCache, interval=5),
     "DeepCache 3, branch 1": functools.partial(DeepCache, branch=1),
     "T-GATE": TGate,
