@@ -45,7 +45,7 @@ def test_deepcache_is_ours_with_its_schedule_and_its_cache_point(unets, layout, 
         theirs = outputs(unet)
     settings = Settings(
         method="Sleep only", sleep="deep blocks", sleep_every=interval,
-        sleep_awake_blocks=branch + 1, sleep_first=0, sleep_last=0,
+        sleep_awake_blocks=branch + 1, sleep_first=0, sleep_last=0, sleep_forecast="last",
     )  # fmt: skip
     with slothful.applied(unet, settings) as application:
         application.begin_pass("base", PassClock(TIMESTEPS))
