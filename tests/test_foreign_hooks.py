@@ -11,7 +11,16 @@ from torch.nn.utils import prune
 import slothful
 from slothful import Settings
 from slothful.unet.foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED
-from slothful.unet.obstacles import ANSWERS, FRAMES, KEYS, MASK, MASK_OR_VALUES, TENSOR, VALUES
+from slothful.unet.obstacles import (
+    ANSWERS,
+    FRAMES,
+    KEYS,
+    MASK,
+    MASK_OR_VALUES,
+    MERGED,
+    TENSOR,
+    VALUES,
+)
 from tests import unets
 from tests.unets import make_unet, module_state
 
@@ -299,20 +308,22 @@ def test_whatever_else_may_hold_tokens_is_an_obstacle(monkeypatch, keywords, not
     assert set(application.notes.values()) == ({note} if note else set())
 
 
-def test_a_merging_patch_keeps_its_blocks_and_ours_has_the_others(monkeypatch):
-    """As Forge's own token merging: it merges at the finest level and returns other tokens."""
+@pytest.mark.parametrize("keys_too", [True, False])
+def test_a_merging_patch_keeps_its_blocks_and_ours_has_the_others(monkeypatch, keys_too):
+    """It merges at the finest level and returns other tokens; Forge's own merges queries alone."""
     unet = make_unet("sd1")
 
     def merging(attn, n):
         if n.shape[1] < TOKENS:
             return attn(n, context=n, value=n)
         half = n[:, ::2]
-        return attn(half, context=half, value=half).repeat_interleave(2, dim=1)
+        keys = half if keys_too else n
+        return attn(half, context=keys, value=keys).repeat_interleave(2, dim=1)
 
     patched(monkeypatch, unet, merging)
     finest = {f.site.name for f in slothful.find_sites(unet) if f.site.depth == 1}
     with slothful.applied(unet, METHODS["reduction"]) as application:
         assert run(unet).isfinite().all()
-    assert set(application.notes) == finest
+    assert application.notes == dict.fromkeys(finest, MERGED)
     assert application.applied_sites
     assert not finest & set(application.applied_sites)

@@ -56,6 +56,9 @@ class Obstacles:
         against the plan. `tokens`: (batch, tokens, channels), what it got as x.
         """
         reason = _in_arguments(self._dialect, tokens, args, kwargs)
+        if reason == KEYS and tokens.shape[1] < plan.tokens:
+            keys = self._dialect.context_of(args, kwargs)
+            return MERGED if _count_of(keys) == plan.tokens else KEYS  # where queries alone are
         if reason is not None:
             return reason
         if not self._dialect.is_plain(self._attention):
@@ -89,6 +92,12 @@ def _in_arguments(dialect: Dialect, tokens: torch.Tensor, args: Args, kwargs: Kw
     if any(not _is_harmless(each, tokens) for each in args[2:]):
         return MASK_OR_VALUES
     return TENSOR if _holds_tensor(dialect.others_of(kwargs)) else None
+
+
+def _count_of(context: Any) -> int | None:
+    """How many tokens there are in a context, if it is made of tokens."""
+    is_tokens = isinstance(context, torch.Tensor) and context.dim() == 3
+    return context.shape[1] if is_tokens else None
 
 
 def _is_harmless(argument: Any, tokens: torch.Tensor) -> bool:
