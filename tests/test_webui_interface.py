@@ -71,12 +71,14 @@ def test_png_info_knows_the_key(webui):
 
 def plot(webui, axes, **body):
     """Run the X/Y/Z plot with up to three (label, values); its answer."""
-    labels = entries(webui, PLOT)[0][0]["choices"]
+    declared = entries(webui, PLOT)[0]  # reForge's has more
+    labels = declared[0]["choices"]
     arguments = []
     for label, values in [*axes, ("Nothing", ""), ("Nothing", "")][:3]:
         is_list = isinstance(values, list)
         arguments += [labels.index(label), "" if is_list else values, values if is_list else []]
-    arguments += [True, True, False, False, False, False, False, 0, False]
+    for entry in declared[len(arguments) :]:
+        arguments.append(entry["value"] or entry["label"] == "Include Sub Images")
     return webui.post_generation(script_name=PLOT, script_args=arguments, **body)
 
 
