@@ -30,7 +30,8 @@ from .planning.planner import plan_site, site_strength
 from .planning.schedule import TRAIN_STEPS, noise_level_time
 from .planning.site import LATENT_FACTOR, Site, grid_of
 from .planning.sleep import asleep_since, check_awake_blocks, is_measured
-from .settings.methods import METHODS
+from .planning.told import NOTHING, Part, how_asleep, where_applied
+from .settings.methods import METHODS, NO_METHOD
 from .settings.needs import idle_parameters
 from .settings.parameter import Parameter, SettingsError, echo
 from .settings.settings import Settings
@@ -70,7 +71,9 @@ __all__ = [
     "KNOWN_SITES",
     "LATENT_FACTOR",
     "METHODS",
+    "NOTHING",
     "NO_COST",
+    "NO_METHOD",
     "PARTS",
     "TRAIN_STEPS",
     "Application",
@@ -79,6 +82,7 @@ __all__ = [
     "Merge",
     "Moment",
     "Parameter",
+    "Part",
     "PassClock",
     "Prediction",
     "Reduce",
@@ -101,12 +105,14 @@ __all__ = [
     "find_sites",
     "grid_of",
     "held_numbers",
+    "how_asleep",
     "idle_parameters",
     "is_measured",
     "noise_level_time",
     "plan_site",
     "shape_of",
     "site_strength",
+    "where_applied",
     "why_nothing",
     "within_limits",
 ]

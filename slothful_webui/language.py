@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slothful import Part
 from slothful_webui.sampling import TITLE
 
 FOLDER = Path(__file__).resolve().parents[1] / "localizations"
-
-Part = tuple[str, Mapping[str, str]]
-"""A text with {names}, and their values."""
 
 logger = logging.getLogger(__name__)
 

@@ -21,15 +21,9 @@ _BATCH = "slothful_batch"
 """The attribute of `p` that keeps the scope of its present batch."""
 
 NOT_PYTORCH = "the U-Net is not run by PyTorch (perhaps by TensorRT, or it is compiled)"
-NOTHING = "nothing was applied: {reason}"
 VAE_ONLY = "applied to the VAE only: {reason}"
 VAE_SKIPPED = "skipped the VAE ({reason})"
 NOT_EVERYWHERE = "not applied to every model of this image: {reason}"
-SKIPPED = "skipped {sites} ({reason})"
-PARTLY_SKIPPED = "skipped {sites} in some steps ({reason})"
-APPLIED = "applied in {sites}"
-COMPUTED = "asleep in {asleep} of {steps} steps; {share} % of the U-Net was computed"
-NOWHERE = "not applied anywhere"
 
 logger = logging.getLogger(__name__)
 
@@ -245,7 +239,7 @@ class SamplingScope:
             self._tell_of_skipped_sites()
         else:
             reason = {"reason": self._obstacle or why}
-            report(self._p, (VAE_ONLY if tiled else NOTHING, reason))
+            report(self._p, (VAE_ONLY if tiled else slothful.NOTHING, reason))
 
     def _tell_of_sleep(self) -> None:
         """In how many steps of all passes something slept, and how much was computed."""
@@ -256,24 +250,13 @@ class SamplingScope:
         for shape, calls in self._made:
             if shape is not None:
                 cost += slothful.cost_of(self._settings, shape, calls)
-        share = f"{100 * cost.total_share:.0f}"
-        report(self._p, (COMPUTED, {"asleep": str(asleep), "steps": str(steps), "share": share}))
+        report(self._p, slothful.how_asleep(asleep, steps, cost.total_share))
 
     def _tell_of_skipped_sites(self) -> None:
         """Which blocks something else kept for itself, and where the settings were applied."""
-        applied = self._application.applied_sites
-        reasons: dict[tuple[str, str], list[str]] = {}
-        for site, reason in self._application.notes.items():
-            text = PARTLY_SKIPPED if site in applied else SKIPPED
-            reasons.setdefault((text, reason), []).append(site)
-        if not reasons:
-            return
-        skipped = [
-            (text, {"sites": ", ".join(sites), "reason": reason})
-            for (text, reason), sites in reasons.items()
-        ]
-        where = (APPLIED, {"sites": ", ".join(applied)}) if applied else NOWHERE
-        report(self._p, *skipped, where)
+        notes = self._application.notes
+        if notes:
+            report(self._p, *slothful.where_applied(self._application.applied_sites, notes))
 
 
 def _present_pass(p: Any) -> tuple[str, tuple[int, int] | None]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from slothful import Settings, SettingsError
+from slothful.planning import told
 from slothful.planning.nothing import REASONS
 from slothful.unet.obstacles import NOTES
 from slothful_webui import comparison, hypertile, infotext, scope
@@ -137,7 +138,7 @@ def test_every_note_on_a_paste_is_translated():
 
 def test_every_line_under_an_image_is_translated_with_its_values():
     texts = {*NOTES, *REASONS}
-    for module in (scope, comparison, hypertile):
+    for module in (told, scope, comparison, hypertile):
         texts |= {v for k, v in vars(module).items() if k.isupper() and isinstance(v, str)}
     texts = {text for text in texts if " " in text and text != TITLE}
     assert len(texts) > len(NOTES) + len(REASONS) + 10
@@ -153,14 +154,14 @@ def test_a_line_under_an_image_is_in_the_pages_language(monkeypatch, caplog):
     page = SimpleNamespace(comments=[])
     page.comment = page.comments.append
     merged = NOTES[5]
-    line = (scope.SKIPPED, {"sites": "IN01, IN02", "reason": merged}), scope.NOWHERE
+    line = (told.SKIPPED, {"sites": "IN01, IN02", "reason": merged}), told.NOWHERE
     english = f"Slothful Attention: skipped IN01, IN02 ({merged}); not applied anywhere"
     for language in ("None", "../ja_JP", "ja_JP", "ja_JP"):
         monkeypatch.setattr(shared.opts, "localization", language, raising=False)
         report(page, *line)
     assert page.comments[0] == english
     assert JAPANESE[merged] in page.comments[1]
-    assert JAPANESE[scope.NOWHERE] in page.comments[1]
+    assert JAPANESE[told.NOWHERE] in page.comments[1]
     assert caplog.text.count(english) == len(page.comments) == 2  # each line once
     caller = SimpleNamespace(is_api=True, comment=page.comments.append)
     report(caller, *line)
