@@ -1,4 +1,5 @@
-"""Writes the tables of methods and parameters in the documents, which derive from the code.
+"""Writes what derives from the code: the tables of methods and parameters in the documents, and the
+texts of ComfyUI's nodes in Japanese.
 
 python -m standalone.documentation
 """
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from slothful import METHODS, PARTS, Parameter, Settings
+from standalone.comfy_texts import NODE_TEXTS, node_texts
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -84,3 +86,4 @@ def _methods_text(methods: Sequence[str]) -> str:
 if __name__ == "__main__":
     for path in TABLES:
         path.write_text(with_tables(path), encoding="utf-8")
+    NODE_TEXTS.write_text(node_texts(), encoding="utf-8")

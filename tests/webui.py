@@ -62,7 +62,7 @@ class Webui:
             describe_small_model(folder / "small-model")
         (folder / "config.json").write_text(json.dumps(SETTINGS))
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.log = folder / "log.txt"
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
         own = ("--data-dir", str(folder), "--port", str(self.port))
@@ -160,7 +160,7 @@ def _decode(text: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

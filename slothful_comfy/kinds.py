@@ -1,0 +1,149 @@
+"""The nodes as values, made from the declarations of the parameters: one a method, and others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..slothful import METHODS, NO_METHOD, Parameter, Settings
+
+ELSEWHERE = {
+    # a node serves the samplers behind it: wires say which pass has which settings
+    *("passes", "merge_ratio_img2img", "merge_ratio_hires", "sleep_every_img2img"),
+    "sleep_every_hires",
+    # the VAE is another node
+    *("vae_tiles", "vae_tile_size"),
+    # `min_size` is enough to skip small images
+    *("min_width", "min_height"),
+    # each has its node
+    "method",
+}
+"""The parameters that no node has, which keep their defaults."""
+
+SLEEP = tuple(p.name for p in Settings.parameters() if p.group == "sleep")
+"""What the node for sleep gives; those of methods give the rest."""
+
+_METHOD_HELP = Settings.parameter("method").help
+_SLEEP_HELP = (
+    "In some steps, a part of the U-Net is not computed but repeats what it gave before. Use it "
+    "alone, or before or after the node of a method."
+)
+_OLD_HELP = "For workflows with the original's node: its inputs, and what it does with them."
+_BLEND_HELP = "0 keeps one token of each cell as key and value, 1 pools the whole cell."
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A node: its texts and its inputs by name, each declared as a parameter with the node's own
+    default. `gives` are the settings that an input means where these are not just its own, `fixed`
+    those that no input means.
+    """
+
+    title: str
+    help: str
+    inputs: Mapping[str, Parameter]
+    fixed: Mapping[str, Any]
+    gives: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    is_old: bool = False
+
+    def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that values of its inputs mean; what is missing has its default."""
+        given = {
+            setting: values.get(name, parameter.default)
+            for name, parameter in self.inputs.items()
+            for setting in self.gives.get(name, (name,))
+        }
+        return {**self.fixed, **given}
+
+
+def _inputs(*names: str, **defaults: Any) -> dict[str, Parameter]:
+    """Inputs of the parameters' names; `defaults` are those of the node's own."""
+    own = {name: Settings.parameter(name) for name in names}
+    return {n: dataclasses.replace(p, default=defaults.get(n, p.default)) for n, p in own.items()}
+
+
+def _used_by(method: str) -> tuple[str, ...]:
+    # in the parameters' own order, which only grows: saved workflows are lists of values
+    used = (p.name for p in Settings.parameters() if p.used_by(method))
+    return tuple(name for name in used if name not in {*ELSEWHERE, *SLEEP})
+
+
+_TIMES = ("peak_time", "time_decay")
+_TILES = ("base_tile_size", "peak_tile_size", "base_global_ratio", "peak_global_ratio")
+_TILED = ("tiling_max_depth", *_TIMES, *_TILES)
+_SIDES = tuple(
+    f"{side}_{name}"
+    for side in ("in", "out")
+    for name in ("mode", "depth_decay", "slothful", "k_blend", "v_blend")
+)
+_BOTH = {
+    "slothful": ("in_slothful", "out_slothful"),
+    "in_blend": ("in_k_blend", "in_v_blend"),
+    "out_blend": ("out_k_blend", "out_v_blend"),
+}
+"""The inputs of simple nodes that stand for two parameters each."""
+_SWAPPED = {"in_slothful": ("out_slothful",), "out_slothful": ("in_slothful",)}
+"""The original's Slothful Attention takes the strength of each side for the other side."""
+_SLOTHFUL, _TILE, _NEAR_SIGHTED = METHODS[:3]
+_SIMPLE = "Near-sighted Attention (simple)"
+
+
+def _both_sides(slothful: float) -> dict[str, Parameter]:
+    blend = dataclasses.replace(Settings.parameter("in_k_blend"), help=_BLEND_HELP)
+    strength = dataclasses.replace(Settings.parameter("in_slothful"), default=slothful)
+    return {
+        "slothful": dataclasses.replace(strength, label="Strength"),
+        "in_blend": dataclasses.replace(blend, label="Input blocks: blend"),
+        "out_blend": dataclasses.replace(blend, label="Output blocks: blend"),
+    }
+
+
+def _own_kinds() -> dict[str, Kind]:
+    kinds = [Kind(m, _METHOD_HELP, _inputs(*_used_by(m)), {"method": m}) for m in METHODS]
+    simple = (("Slothful Attention (simple)", _SLOTHFUL, _TIMES), (_SIMPLE, _NEAR_SIGHTED, _TILED))
+    for title, method, names in simple:
+        # what it does not show has the default, which was measured with the default strength
+        inputs = _inputs(*names) | _both_sides(Settings.parameter("in_slothful").default)
+        kinds.append(Kind(title, _METHOD_HELP, inputs, {"method": method}, _BOTH))
+    # who adds it wants something to sleep: the presets' part
+    sleep = _inputs(*(name for name in SLEEP if name not in ELSEWHERE), sleep="deep blocks")
+    named = {"".join(filter(str.isalnum, kind.title.title())): kind for kind in kinds}
+    named["Sleep"] = Kind("Sleep (Slothful Attention)", _SLEEP_HELP, sleep, {})
+    return {f"Slothful_{name}": kind for name, kind in named.items()}
+
+
+def _old_kinds() -> dict[str, Kind]:
+    """Those of the original (MitoshiroPJ/comfyui_slothful_attention): names, inputs, defaults."""
+
+    def old(title: str, inputs: Mapping[str, Parameter], gives: Any = None, **fixed: Any) -> Kind:
+        return Kind(title, _OLD_HELP, inputs, {"kept_token": "first", **fixed}, gives or {}, True)
+
+    strengths = {"in_slothful": 6.0, "out_slothful": 4.0}
+    slothful = _inputs(*_TIMES, *_SIDES, **strengths)
+    near_sighted = _inputs(*_TILED, *_SIDES, **strengths)
+    both: dict[str, Any] = {"method": _NEAR_SIGHTED, "keep_middle": False}
+    simple = {**both, "in_depth_decay": 1.5, "out_depth_decay": 1.5}
+    tile = ("tiling_max_depth", "global_ratio", "tile_size")
+    return {
+        "SlothfulAttention": old(_SLOTHFUL, slothful, _SWAPPED, method=_SLOTHFUL),
+        "NearSightedAttention": old(_NEAR_SIGHTED, near_sighted, **both),
+        "NearSightedAttentionSimple": old(
+            _SIMPLE, _inputs(*_TILED) | _both_sides(4.0), _BOTH, **simple
+        ),
+        "NearSightedTile": old(_TILE, _inputs(*tile, global_ratio=0.5, tile_size=32), method=_TILE),
+    }
+
+
+KINDS = {**_own_kinds(), **_old_kinds()}
+"""The nodes, by the names that workflows call them by."""
+
+
+def joined(before: Settings | None, given: Mapping[str, Any]) -> Settings:
+    """The settings of a node behind another one, whose settings are `before`: sleep joins a method,
+    and a method joins sleep or replaces another method. Raises `SettingsError`.
+    """
+    values = {} if before is None else before.as_dict()
+    adds_sleep = "sleep" in given
+    kept = {name: value for name, value in values.items() if (name in SLEEP) != adds_sleep}
+    return Settings.from_mapping({"method": NO_METHOD, **kept, **given})

@@ -1,0 +1,106 @@
+"""Settings on a model, and at work exactly as long as a sampler runs.
+
+They travel in a wrapper on the model's clone, which ComfyUI calls around each sampling. Only in
+there are hooks on the U-Net, which all clones share: a sampler that gets another clone is not
+touched, and nothing is left after an error or an interruption.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
+from server import PromptServer
+
+from .. import slothful
+from .noise import clock_of, has_usual_timesteps, prediction_of
+
+KEY = "slothful_attention"
+"""Of our wrappers among those of a model."""
+
+logger = logging.getLogger(__name__)
+
+
+def with_settings(model: Any, settings: slothful.Settings, node: str | None) -> Any:
+    """A clone of a model with these settings, in place of any that it has; `node` is the id of the
+    one that shows what was applied.
+    """
+    clone = model.clone()
+    clone.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, AroundSampling(settings, node))
+    return clone
+
+
+def settings_on(model: Any) -> slothful.Settings | None:
+    """The settings that a model has."""
+    wrappers = model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
+    return wrappers[-1].settings if wrappers else None
+
+
+@dataclasses.dataclass(frozen=True)
+class AroundSampling:
+    """What ComfyUI calls around each sampling with a model that has settings."""
+
+    settings: slothful.Settings
+    node: str | None = None
+
+    def __call__(self, executor: Any, noise: Any, latent: Any, sampler: Any, sigmas: Any,
+                 *rest: Any, **more: Any) -> Any:  # fmt: skip
+        """Run the sampler, `executor`, with what it is given: `noise` (batch, channels, height,
+        width), `sigmas` (steps + 1,).
+        """
+        guider = executor.class_obj
+        unet = getattr(guider.model_patcher.model, "diffusion_model", None)
+        try:
+            slothful.find_sites(unet)
+        except slothful.UnsupportedModelError as error:
+            self._tell((slothful.NOTHING, {"reason": str(error)}))
+            return executor(noise, latent, sampler, sigmas, *rest, **more)
+        sampling, settings = guider.model_patcher.get_model_object("model_sampling"), self.settings
+        if not has_usual_timesteps(sampling):
+            settings = settings.replace(time_axis="pass progress")  # the only time that it has
+        prediction = prediction_of(sampling) if settings.sleep == "whole calls" else None
+        height, width = (side * slothful.LATENT_FACTOR for side in noise.shape[-2:])
+        application = slothful.Application(settings)
+        try:
+            application.follow(unet, prediction)
+            application.begin_pass("base", clock_of(sampling, sigmas), (width, height))
+            _tell_steps(guider, application)
+            samples = executor(noise, latent, sampler, sigmas, *rest, **more)
+            self._tell(*_what_was_done(application))
+        finally:
+            application.release()
+        return samples
+
+    def _tell(self, *parts: slothful.Part) -> None:
+        """A line in the log and, where ComfyUI can, on the node."""
+        line = "; ".join(text.format(**values) for text, values in parts)
+        logger.info("Slothful Attention: %s", line)
+        if self.node is not None and hasattr(PromptServer.instance, "send_progress_text"):
+            PromptServer.instance.send_progress_text(line, self.node)
+
+
+def _tell_steps(guider: Any, application: slothful.Application) -> None:
+    """Let the application know of each step. The guider's options are a copy for this sampling."""
+
+    def around_step(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        application.begin_step()
+        return executor(*args, **kwargs)
+
+    options = guider.model_options
+    add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, around_step, options, is_model_options=True)
+
+
+def _what_was_done(application: slothful.Application) -> list[slothful.Part]:
+    why = application.why_nothing()
+    if why is not None and not application.notes:
+        return [(slothful.NOTHING, {"reason": why})]
+    parts = slothful.where_applied(application.applied_sites, application.notes)
+    if application.asleep_steps:
+        shape = slothful.shape_of(application.unet)
+        cost = slothful.cost_of(application.settings, shape, application.take_calls())
+        steps = application.asleep_steps, application.step_count
+        parts.append(slothful.how_asleep(*steps, cost.total_share))
+    return parts

@@ -1,0 +1,299 @@
+"""The nodes in a real ComfyUI, over its API."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.comfy_server import NEEDS_COMFYUI, Comfy, Workflow
+
+pytestmark = [NEEDS_COMFYUI, pytest.mark.usefixtures("leaves_nothing")]
+
+STRONG = {"time_decay": 0.0}
+METHODS = {
+    "Slothful_SlothfulAttention": {**STRONG, "in_v_blend": 1.0},
+    "Slothful_NearSightedTile": {},
+    "Slothful_NearSightedAttention": {**STRONG, "peak_tile_size": 16},
+    "Slothful_PlainTiles": {**STRONG, "plain_tile_size": 64, "tile_halo": 1},
+    "Slothful_TokenMerging": {**STRONG, "merge_mlp": True},
+    "Slothful_TokenDownsampling": STRONG,
+}
+SLOTHFUL = ("Slothful_SlothfulAttention", METHODS["Slothful_SlothfulAttention"])
+SLEEP = ("Slothful_Sleep", {"sleep_min_steps": 1})
+OTHER_SETTINGS = ("Slothful_SlothfulAttention", {"time_decay": 0.0, "in_slothful": 4.0})
+
+
+@pytest.fixture(scope="module")
+def comfy(tmp_path_factory):
+    server = Comfy(tmp_path_factory.mktemp("comfy"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def off(comfy):
+    """The image without any of our nodes, made before anything else."""
+    return comfy.image()
+
+
+@pytest.fixture
+def leaves_nothing(comfy, off):
+    """Afterwards nothing is on the models, and off gives the very same image as at first, which is
+    computed and not from ComfyUI's cache.
+    """
+    yield
+    assert comfy.get("/probe/left") == []
+    comfy.post("/free", {"unload_models": True, "free_memory": True})
+    assert np.array_equal(comfy.image(), off)
+
+
+def told(comfy, since):
+    """The lines in the log that are ours."""
+    lines = comfy.said(since).splitlines()
+    return [
+        line.partition("Slothful Attention: ")[2]
+        for line in lines
+        if "Slothful Attention: " in line
+    ]
+
+
+def image_and_told(comfy, *chain, **options):
+    since = len(comfy.said())
+    return comfy.image(*chain, **options), told(comfy, since)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_changes_the_image_and_says_where(comfy, off, method):
+    image, lines = image_and_told(comfy, (method, METHODS[method]))
+    assert not np.array_equal(image, off)
+    assert len(lines) == 1
+    assert lines[0].startswith("applied in IN01")
+
+
+def test_values_may_be_left_out_and_have_the_defaults(comfy):
+    node = "Slothful_NearSightedTile"
+    declared = comfy.get(f"/object_info/{node}")[node]["input"]["optional"]
+    values = {name: options["default"] for name, (_, options) in declared.items()}
+    assert values["tile_size"] == 16
+    assert np.array_equal(comfy.image((node, {})), comfy.image((node, values)))
+
+
+def test_settings_without_effect_give_the_same_image_and_the_reason(comfy, off):
+    weak = {"in_slothful": 1.0, "out_slothful": 1.0}
+    image, lines = image_and_told(comfy, ("Slothful_SlothfulAttention", weak))
+    assert np.array_equal(image, off)
+    assert lines == ["nothing was applied: the strength never exceeds 1 in these steps and blocks"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options"),
+    [
+        ("dpmpp_2m", {}),
+        ("dpmpp_sde", {}),
+        ("lcm", {"cfg": 1.0}),
+        ("heunpp2", {}),
+        ("uni_pc", {}),
+        ("ddim", {"scheduler": "ddim_uniform"}),
+    ],
+)
+def test_samplers(comfy, sampler, options):
+    options = dict(sampler_name=sampler, **options)
+    assert not np.array_equal(comfy.image(SLOTHFUL, **options), comfy.image(**options))
+
+
+@pytest.mark.parametrize("options", [{"size": (264, 200)}, {"batch": 2}], ids=str)
+def test_sizes_and_batches(comfy, options):
+    assert not np.array_equal(comfy.image(SLOTHFUL, **options), comfy.image(**options))
+
+
+def test_an_image_does_not_depend_on_what_else_is_sampled(comfy, off):
+    """Two samplers in one workflow, with the settings and without, in either order."""
+    alone = comfy.image(SLOTHFUL)
+    for first in ((), (SLOTHFUL,)):
+        flow = Workflow()
+        second = () if first else (SLOTHFUL,)
+        saved = [flow.save(flow.sample(flow.chain(*chain))) for chain in (first, second)]
+        images = flow_images(comfy, flow, saved)
+        plain, changed = images if not first else images[::-1]
+        assert np.array_equal(plain, off)
+        assert np.array_equal(changed, alone)
+
+
+def flow_images(comfy, flow, saved):
+    made = comfy.run(flow.nodes)
+    return [made[name][0] for name in saved]
+
+
+TIMES = ("ProbeTimes", {})
+
+
+@pytest.mark.parametrize("scheduler", ["normal", "karras"])
+def test_the_pass_clock_is_exact(comfy, scheduler):
+    """Of each pass of its own, also where it begins inside the schedule."""
+    timed = ("Slothful_SlothfulAttention", {"time_axis": "pass progress"})
+    flow = Workflow()
+    latent = flow.sample(flow.chain(timed), steps=3, scheduler=scheduler, seed=11)
+    model = flow.chain(timed, TIMES)
+    options = dict(steps=5, denoise=0.6, scheduler=scheduler)
+    saved = flow.save(flow.sample(model, latent, **options))
+    assert saved in comfy.run(flow.nodes)
+    seen = comfy.get("/probe/times")
+    assert len(seen) == 5
+    for step, (timestep, moments) in enumerate(seen):
+        assert timestep < 900
+        ((time, size),) = moments
+        assert time == pytest.approx(step / 4)
+        assert size == [256, 256]
+
+
+def test_the_time_of_a_model_with_other_timesteps_is_that_of_the_pass(comfy):
+    edm = ("ModelSamplingContinuousEDM", {"sampling": "eps", "sigma_max": 14.6, "sigma_min": 0.03})
+    comfy.image(edm, SLOTHFUL, TIMES, steps=3, seed=12)
+    seen = comfy.get("/probe/times")
+    assert all(timestep < 1 for timestep, _ in seen)
+    assert [moments[0][0] for _, moments in seen] == pytest.approx([0, 0.5, 1])
+
+
+def test_sleep_alone_and_beside_a_method_in_either_order(comfy, off):
+    alone, lines = image_and_told(comfy, SLEEP, steps=8)
+    assert "; asleep in 3 of 8 steps; " in lines[0]
+    first, lines = image_and_told(comfy, SLEEP, SLOTHFUL, steps=8)
+    assert "; asleep in 3 of 8 steps; " in lines[0]
+    second = comfy.image(SLOTHFUL, SLEEP, steps=8)
+    assert np.array_equal(first, second)
+    method, plain = comfy.image(SLOTHFUL, steps=8), comfy.image(steps=8)
+    different = [alone, first, method, plain]
+    assert len({image.tobytes() for image in different}) == 4
+
+
+@pytest.mark.parametrize("part", ["self-attention", "attention", "transformers", "whole calls"])
+def test_each_part_can_sleep(comfy, part):
+    sleep = ("Slothful_Sleep", {"sleep": part, "sleep_min_steps": 1})
+    image, lines = image_and_told(comfy, sleep, steps=8, sampler_name="dpmpp_2m")
+    assert not np.array_equal(image, comfy.image(steps=8, sampler_name="dpmpp_2m"))
+    assert "asleep in 3 of 8 steps" in lines[0]
+
+
+def test_whole_calls_cannot_sleep_where_the_prediction_is_not_known(comfy):
+    sleep = ("Slothful_Sleep", {"sleep": "whole calls", "sleep_min_steps": 1})
+    edm = ("ModelSamplingContinuousEDM", {"sampling": "eps", "sigma_max": 14.6, "sigma_min": 0.03})
+    with pytest.raises(RuntimeError, match="whole calls cannot sleep with this model"):
+        comfy.image(edm, sleep)
+
+
+def test_of_two_methods_the_last_is_applied_and_the_log_says_so(comfy):
+    alone = comfy.image(SLOTHFUL)
+    image, lines = image_and_told(
+        comfy, ("Slothful_TokenMerging", {}), SLOTHFUL, seed=1, cfg=5.00001
+    )
+    assert lines[0] == "Slothful Attention replaces Token Merging; a model has one method"
+    assert np.array_equal(comfy.image(OTHER_SETTINGS, SLOTHFUL), alone)
+    assert image.shape == alone.shape
+
+
+HYPERTILE = ("HyperTile", {"tile_size": 64, "swap_size": 2, "max_depth": 0, "scale_depth": False})
+TOME = ("TomePatchModel", {"ratio": 0.5})
+
+
+@pytest.mark.parametrize("other", [HYPERTILE, TOME], ids=lambda node: node[0])
+@pytest.mark.parametrize("order", ["before", "behind"])
+def test_blocks_that_others_change_are_skipped(comfy, other, order):
+    size = (512, 512)
+    chain = (other, SLOTHFUL) if order == "before" else (SLOTHFUL, other)
+    image, lines = image_and_told(comfy, *chain, size=size, steps=2)
+    (line,) = lines
+    assert "skipped IN01" in line
+    assert "applied in" in line
+    assert not np.array_equal(image, comfy.image(other, size=size, steps=2))
+
+
+def test_beside_more_tokens_in_the_prompt(comfy):
+    more = ("ProbePicturePrompt", {})
+    image = comfy.image(more, SLOTHFUL)
+    assert np.array_equal(image, comfy.image(SLOTHFUL, more))
+    others = [comfy.image(more), comfy.image(SLOTHFUL), image]
+    assert len({each.tobytes() for each in others}) == 3
+
+
+def test_beside_a_controlnet(comfy):
+    flow = Workflow()
+    hint = flow.add("EmptyImage", width=256, height=256, batch_size=1, color=0xFF0000)
+    network = flow.add("ProbeControl", model=flow.MODEL)
+    control = flow.add(
+        "ControlNetApplyAdvanced", positive=flow.positive, negative=flow.negative, image=hint,
+        control_net=network, strength=1.0, start_percent=0.0, end_percent=1.0,
+    )  # fmt: skip
+    conditions = dict(positive=control, negative=[control[0], 1])
+    saved = []
+    for chain in ((), (SLOTHFUL,)):
+        saved.append(flow.save(flow.sample(flow.chain(*chain), **conditions)))
+    saved.append(flow.save(flow.sample(flow.chain(SLOTHFUL))))
+    images = flow_images(comfy, flow, saved)
+    assert len({each.tobytes() for each in images}) == 3
+
+
+MERGING = ("Slothful_TokenMerging", METHODS["Slothful_TokenMerging"])
+
+
+@pytest.mark.parametrize("kind", ["error", "memory", "interrupt"])
+@pytest.mark.parametrize("node", [SLOTHFUL, MERGING, SLEEP], ids=lambda node: node[0])
+def test_nothing_is_left_after_what_happens_inside_the_unet(comfy, node, kind):
+    with pytest.raises(RuntimeError) as error:
+        comfy.image(node, ("ProbeFault", {"kind": kind, "at": 20}))
+    assert ("interrupted" if kind == "interrupt" else "planned fault") in str(error.value)
+    assert comfy.get("/probe/left") == []
+
+
+def test_a_model_without_a_unet_is_as_if_off(comfy):
+    flow = Workflow()
+    saved = []
+    for chain in ((), (SLOTHFUL,)):
+        model = flow.add("ProbeNoUnet", model=flow.MODEL)
+        for kind, inputs in chain:
+            model = flow.add(kind, model=model, **inputs)
+        saved.append(flow.save(flow.sample(model)))
+    since = len(comfy.said())
+    plain, other = flow_images(comfy, flow, saved)
+    assert np.array_equal(plain, other)
+    (line,) = told(comfy, since)
+    assert line.startswith("nothing was applied: _Transformer is not a Stable Diffusion 1, 2 or XL")
+
+
+BAD = {
+    "in_slothful": (99, "bigger than max of 50"),
+    "in_mode": ("3D_AVG", "not in list"),
+    "block_weights": ("IN99=0", "block_weights has no block 'IN99'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_wrong_values_are_refused_before_anything_runs(comfy, name):
+    value, said = BAD[name]
+    flow = Workflow()
+    model = flow.chain(("Slothful_SlothfulAttention", {name: value}))
+    flow.save(flow.sample(model))
+    status, answer = comfy.post("/prompt", {"prompt": flow.nodes})
+    assert status == 400
+    assert said in json.dumps(answer)
+
+
+def test_values_that_contradict_each_other_fail_with_our_words(comfy):
+    merging = {"merge_ratio": 0.6, "merge_stride_x": 1, "merge_stride_y": 2}
+    with pytest.raises(RuntimeError) as error:
+        comfy.image(("Slothful_TokenMerging", merging))
+    said = "merge_ratio must be between 0 and 0.5 with strides of 1 x 2, got 0.6"
+    assert said in str(error.value)
+
+
+def test_what_only_the_model_shows_fails_with_our_words(comfy):
+    with pytest.raises(RuntimeError, match="sleep_awake_blocks must be between"):
+        comfy.image(("Slothful_Sleep", {"sleep_awake_blocks": 11, "sleep_min_steps": 1}))
+    assert comfy.get("/probe/left") == []
+
+
+def test_block_weights_are_text(comfy):
+    node, values = SLOTHFUL
+    _, lines = image_and_told(comfy, (node, {**values, "block_weights": "IN01=0, out11=0"}))
+    assert "IN01" not in lines[0]
+    assert "IN02" in lines[0]
+    assert "OUT11" not in lines[0]
