@@ -4,6 +4,7 @@ import weakref
 
 import pytest
 import torch
+from ldm.modules.diffusionmodules.openaimodel import TimestepEmbedSequential
 
 import slothful
 from slothful import PassClock, Settings, SettingsError
@@ -26,6 +27,20 @@ def test_every_other_step_is_what_a_slow_formulation_gives(part, layout):
 
 
 @pytest.mark.parametrize("part", ["nothing", *PARTS])
+@torch.no_grad()
+def test_blocks_may_be_called_layer_by_layer(part, monkeypatch):
+    """As reForge and ComfyUI do, which never call a block of the U-Net itself."""
+    unet, request, outputs = make_unet("sd1"), Request("sd1"), []
+    for call in (TimestepEmbedSequential.__call__, TimestepEmbedSequential.forward):
+        monkeypatch.setattr(TimestepEmbedSequential, "__call__", call)
+        with slothful.applied(unet, sleeping(part)) as application:
+            application.begin_pass("base", PassClock(STEPS))
+            outputs.append(torch.stack([request.run(unet, timestep) for timestep in STEPS]))
+        assert application.asleep_steps == 3
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("part", PARTS)
 @torch.no_grad()
 def test_where_every_step_is_awake_the_images_are_the_same_to_the_bit(part):
     unet, request = make_unet("sd1"), Request("sd1")

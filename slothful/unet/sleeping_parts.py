@@ -246,9 +246,9 @@ class DeepPart(Part):
 
     def __init__(self, blocks: Sequence[nn.Module], sites: Sequence[Site], making: Making):
         super().__init__(sites, ["deep"], making)
-        self._blocks = blocks
+        self._blocks = [layer for block in blocks for layer in _called(block)]
         self._shapes: dict[tuple[CallKey, int], tuple[torch.Size, torch.dtype]] = {}
-        self._wrappings = [wrapping_of(torch.empty(0))] * len(blocks)
+        self._wrappings = [wrapping_of(torch.empty(0))] * len(self._blocks)
 
     def register(self) -> list[RemovableHandle]:
         """See `Part`."""
@@ -289,6 +289,13 @@ class DeepPart(Part):
 
     def _last(self, call: Call) -> torch.Tensor:
         return self._given(self._names[0], call).clone()
+
+
+def _called(block: nn.Module) -> Iterable[nn.Module]:
+    """What every host calls of a block: reForge and ComfyUI never the block itself, but its layers
+    in turn.
+    """
+    return block if isinstance(block, nn.Sequential) else [block]
 
 
 class WholePart(DeepPart):
