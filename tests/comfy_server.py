@@ -142,14 +142,14 @@ class Workflow:
             model = self.add(kind, model=model, **inputs)
         return model
 
-    def sample(self, model: list, latent: list | None = None, *, size=(256, 256), batch=1,
+    def sample(self, model: list, latent: list | None = None, *, size=(128, 128), batch=1,
                **options) -> list:  # fmt: skip
         """A sampler; its latent."""
         if latent is None:
             width, height = size
             latent = self.add("EmptyLatentImage", width=width, height=height, batch_size=batch)
         usual = dict(
-            seed=1, steps=4, cfg=5.0, sampler_name="euler", scheduler="normal", denoise=1.0,
+            seed=1, steps=3, cfg=5.0, sampler_name="euler", scheduler="normal", denoise=1.0,
             positive=self.positive, negative=self.negative,
         )  # fmt: skip
         return self.add("KSampler", model=model, latent_image=latent, **{**usual, **options})
