@@ -115,6 +115,25 @@ class Comfy:
         return np.asarray(Image.open(path).convert("RGB"))
 
 
+def prompt_of(comfy: Comfy, drawn: dict) -> dict:
+    """A workflow as ComfyUI's page saves it, in the API's form."""
+    links = {link[0]: [str(link[1]), link[2]] for link in drawn["links"]}
+    prompt = {}
+    for node in drawn["nodes"]:
+        kind = node["type"]
+        declared = comfy.get(f"/object_info/{kind}")[kind]["input"]
+        inputs = {each["name"]: links[each["link"]] for each in node["inputs"]}
+        values = list(node.get("widgets_values", []))
+        for name, (form, *options) in (declared["required"] | declared.get("optional", {})).items():
+            if isinstance(form, list) or form in ("INT", "FLOAT", "STRING", "BOOLEAN"):
+                inputs[name] = values.pop(0)
+                if options and options[0].get("control_after_generate"):
+                    values.pop(0)
+        assert not values, f"{kind} has more values than inputs"
+        prompt[str(node["id"])] = {"class_type": kind, "inputs": inputs}
+    return prompt
+
+
 class Workflow:
     """A prompt in the API's form, built node by node; each node is known by a number. Begins with
     the small model and two texts.

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from tests.comfy_server import NEEDS_COMFYUI, Comfy, Workflow
+from standalone.checkpoint import SMALL
+from standalone.comfy_texts import NODE_TEXTS
+from tests.comfy_server import NEEDS_COMFYUI, ROOT, Comfy, Workflow, prompt_of
 
 pytestmark = [NEEDS_COMFYUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -41,12 +43,11 @@ def off(comfy):
 @pytest.fixture
 def leaves_nothing(comfy, off):
     """Afterwards nothing is on the models, and off gives the very same image as at first, which is
-    computed and not from ComfyUI's cache.
+    computed anew.
     """
     yield
     assert comfy.get("/probe/left") == []
-    comfy.post("/free", {"unload_models": True, "free_memory": True})
-    assert np.array_equal(comfy.image(), off)
+    assert np.array_equal(comfy.image(("ProbeFresh", {})), off)
 
 
 def told(comfy, since):
@@ -299,3 +300,48 @@ def test_block_weights_are_text(comfy):
     assert "IN01" not in lines[0]
     assert "IN02" in lines[0]
     assert "OUT11" not in lines[0]
+
+
+EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_run(comfy, path):
+    """With the small model in the place of theirs, and small images."""
+    drawn = json.loads(path.read_text(encoding="utf-8"))
+    drawn["nodes"][0].update(type="ProbeLoader", widgets_values=[SMALL.name])
+    prompt = prompt_of(comfy, drawn)
+    for node in prompt.values():
+        sizes = {"EmptyLatentImage": {"width": 128, "height": 128}, "KSampler": {"steps": 10}}
+        node["inputs"] |= sizes.get(node["class_type"], {})
+    since = len(comfy.said())
+    images = [image for images in comfy.run(prompt).values() for image in images]
+    assert images
+    ours = [node for node in prompt.values() if node["class_type"].startswith("Slothful_")]
+    assert ours
+    assert all("applied in" in line for line in told(comfy, since))
+    if path.stem == "compare-off-on":
+        assert not np.array_equal(*images)
+
+
+def test_comfyui_lists_the_examples_and_reads_the_japanese_texts(comfy):
+    (folder,) = (comfy.folder / "custom_nodes").glob("slothful*")
+    listed = comfy.get("/workflow_templates")[folder.name]
+    assert sorted(listed) == [path.stem for path in EXAMPLES]
+    japanese = comfy.get("/i18n")["ja"]["nodeDefs"]
+    assert japanese == json.loads(NODE_TEXTS.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_it_installs_in_any_folder_and_of_two_copies_one_is_used(tmp_path):
+    """Letters that are not ASCII, no git, twice by mistake."""
+    folder = tmp_path / "コンフィ ü"
+    server = Comfy(folder, ("slothful-attention-webui", "slothful-attention-webui-main"))
+    try:
+        assert server.said().count("Slothful Attention is installed twice") == 1
+        image, lines = image_and_told(server, SLOTHFUL)
+        assert len(lines) == 1
+        assert not np.array_equal(image, server.image())
+        assert server.get("/probe/left") == []
+    finally:
+        server.stop()

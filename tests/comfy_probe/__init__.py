@@ -2,6 +2,8 @@
 tell what was left on a model.
 """
 
+import weakref
+
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.model_management
@@ -29,8 +31,8 @@ VAE_SIZES = dict(
     ch_mult=[1, 1, 1, 1], num_res_blocks=1, attn_resolutions=[], dropout=0.0,
 )  # fmt: skip
 
-_models = []
-"""All that were loaded, as ComfyUI first gave them out."""
+_models = weakref.WeakSet()
+"""All that are loaded, as they were first given out."""
 _seen = []
 """Of each call of the U-Net behind `ProbeTimes`: the timestep, and the time in the pass."""
 
@@ -73,8 +75,23 @@ class ProbeLoader(_Node):
         of_vae = {k[len(start) :]: v for k, v in weights.items() if k.startswith(start)}
         model, text, *_ = comfy.sd.load_state_dict_guess_config(dict(weights), output_vae=False)
         vae = comfy.sd.VAE(sd=of_vae, config={"params": {"ddconfig": VAE_SIZES, "embed_dim": 4}})
-        _models.append(model)
+        _models.add(model)
         return model, text, vae
+
+
+class ProbeFresh(_Node):
+    """The same model. What comes behind it is computed and never from ComfyUI's cache."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",)}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
+    def run(self, model):
+        return (model,)
 
 
 class ProbeNoUnet(_Node):
@@ -239,5 +256,13 @@ async def times(request):
 
 NODE_CLASS_MAPPINGS = {
     each.__name__: each
-    for each in (ProbeLoader, ProbeNoUnet, ProbeFault, ProbePicturePrompt, ProbeControl, ProbeTimes)
+    for each in (
+        ProbeLoader,
+        ProbeFresh,
+        ProbeNoUnet,
+        ProbeFault,
+        ProbePicturePrompt,
+        ProbeControl,
+        ProbeTimes,
+    )
 }
