@@ -58,6 +58,18 @@ class _Node:
     CATEGORY = "probe"
     RETURN_TYPES = ("MODEL",)
 
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",)}}
+
+
+class _FreshNode(_Node):
+    """What comes behind it is computed, and never from ComfyUI's cache."""
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")
+
 
 class ProbeLoader(_Node):
     """The project's small model. ComfyUI's own VAE has 128 channels."""
@@ -79,16 +91,8 @@ class ProbeLoader(_Node):
         return model, text, vae
 
 
-class ProbeFresh(_Node):
-    """The same model. What comes behind it is computed and never from ComfyUI's cache."""
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"model": ("MODEL",)}}
-
-    @classmethod
-    def IS_CHANGED(cls, **_):
-        return float("nan")
+class ProbeFresh(_FreshNode):
+    """The same model."""
 
     def run(self, model):
         return (model,)
@@ -96,10 +100,6 @@ class ProbeFresh(_Node):
 
 class ProbeNoUnet(_Node):
     """A model whose network is no U-Net, as those of Flux and SD3."""
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"model": ("MODEL",)}}
 
     def run(self, model):
         other = comfy.model_patcher.ModelPatcher(
@@ -135,17 +135,13 @@ class _Transformer(torch.nn.Module):
         return moved.movedim(-1, 1)
 
 
-class ProbeFault(_Node):
+class ProbeFault(_FreshNode):
     """Something happens inside the U-Net, in the given attention to the prompt (1, 2, ...)."""
 
     @classmethod
     def INPUT_TYPES(cls):
         kinds = (["error", "interrupt", "memory"],)
         return {"required": {"model": ("MODEL",), "kind": kinds, "at": ("INT", {"default": 20})}}
-
-    @classmethod
-    def IS_CHANGED(cls, **_):
-        return float("nan")  # never from ComfyUI's cache
 
     def run(self, model, kind, at):
         calls = []
@@ -169,10 +165,6 @@ class ProbeFault(_Node):
 class ProbePicturePrompt(_Node):
     """More tokens for the attention to the prompt, as IP-Adapter adds them."""
 
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"model": ("MODEL",)}}
-
     def run(self, model):
         def add(n, context, value, options):
             more = context.flip(1)[:, :4] * 0.5
@@ -188,10 +180,6 @@ class ProbeControl(_Node):
 
     RETURN_TYPES = ("CONTROL_NET",)
 
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"model": ("MODEL",)}}
-
     def run(self, model):
         sizes = {**model.model.model_config.unet_config, "hint_channels": 3}
         sizes.pop("out_channels", None)
@@ -206,16 +194,8 @@ class ProbeControl(_Node):
         return (comfy.controlnet.ControlNet(network, global_average_pooling=False),)
 
 
-class ProbeTimes(_Node):
+class ProbeTimes(_FreshNode):
     """Notes what time it is for the settings that are at work, at each call of the U-Net."""
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"model": ("MODEL",)}}
-
-    @classmethod
-    def IS_CHANGED(cls, **_):
-        return float("nan")
 
     def run(self, model):
         _seen.clear()
