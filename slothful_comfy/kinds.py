@@ -10,8 +10,8 @@ from ..slothful import METHODS, NO_METHOD, Parameter, Settings
 
 ELSEWHERE = {
     # a node serves the samplers behind it: wires say which pass has which settings
-    *("passes", "merge_ratio_img2img", "merge_ratio_hires", "sleep_every_img2img"),
-    "sleep_every_hires",
+    *("passes", "merge_ratio_img2img", "merge_ratio_hires"),
+    *("sleep_every_img2img", "sleep_every_hires"),
     # the VAE is another node
     *("vae_tiles", "vae_tile_size"),
     # `min_size` is enough to skip small images
@@ -35,9 +35,8 @@ _BLEND_HELP = "0 keeps one token of each cell as key and value, 1 pools the whol
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A node: its texts and its inputs by name, each declared as a parameter with the node's own
-    default. `gives` are the settings that an input means where these are not just its own, `fixed`
-    those that no input means.
+    """A node: its texts and its inputs by name, declared as parameters with the node's own defaults.
+    `gives` are the settings that an input means where it is not just its own, `fixed` the others.
     """
 
     title: str

@@ -43,8 +43,8 @@ class SettingsNode:
         before = settings_on(model)
         settings = joined(before, self.KIND.settings(values))
         if before is not None and before.method not in (NO_METHOD, settings.method):
-            replaced = settings.method, before.method
-            logger.warning("Slothful Attention: %s replaces %s; a model has one method", *replaced)
+            methods = settings.method, before.method
+            logger.warning("Slothful Attention: %s replaces %s; a model has one method", *methods)
         return (with_settings(model, settings, unique_id),)
 
 

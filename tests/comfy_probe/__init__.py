@@ -140,18 +140,18 @@ class ProbeFault(_FreshNode):
 
     @classmethod
     def INPUT_TYPES(cls):
-        kinds = (["error", "interrupt", "memory"],)
-        return {"required": {"model": ("MODEL",), "kind": kinds, "at": ("INT", {"default": 20})}}
+        events = (["error", "interrupt", "memory"],)
+        return {"required": {"model": ("MODEL",), "event": events, "at": ("INT", {"default": 20})}}
 
-    def run(self, model, kind, at):
+    def run(self, model, event, at):
         calls = []
 
         def act(n, context, value, options):
             calls.append(1)
             if len(calls) == at:
-                if kind == "error":
+                if event == "error":
                     raise RuntimeError(PLANNED)
-                if kind == "memory":
+                if event == "memory":
                     raise comfy.model_management.OOM_EXCEPTION(PLANNED)
                 nodes.interrupt_processing()
                 comfy.model_management.throw_exception_if_processing_interrupted()
@@ -182,12 +182,11 @@ class ProbeControl(_Node):
 
     def run(self, model):
         sizes = {**model.model.model_config.unet_config, "hint_channels": 3}
+        sizes |= dict(dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
         sizes.pop("out_channels", None)
         state = torch.random.get_rng_state()
         torch.manual_seed(5)
-        network = comfy.cldm.cldm.ControlNet(
-            **sizes, operations=comfy.ops.disable_weight_init, device="cpu", dtype=torch.float32
-        )
+        network = comfy.cldm.cldm.ControlNet(**sizes)
         for weights in network.parameters():
             torch.nn.init.normal_(weights, std=0.02)
         torch.random.set_rng_state(state)
