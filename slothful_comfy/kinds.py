@@ -35,7 +35,7 @@ _BLEND_HELP = "0 keeps one token of each cell as key and value, 1 pools the whol
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A node: its texts and its inputs by name, declared as parameters with the node's own defaults.
+    """A node: its texts, and its inputs by name, declared as parameters with its own defaults.
     `gives` are the settings that an input means where it is not just its own, `fixed` the others.
     """
 
