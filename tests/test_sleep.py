@@ -26,7 +26,7 @@ def test_every_other_step_is_what_a_slow_formulation_gives(part, layout):
             torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("part", ["nothing", *PARTS])
+@pytest.mark.parametrize("part", PARTS)
 @torch.no_grad()
 def test_blocks_may_be_called_layer_by_layer(part, monkeypatch):
     """As reForge and ComfyUI do, which never call a block of the U-Net itself."""
@@ -40,7 +40,7 @@ def test_blocks_may_be_called_layer_by_layer(part, monkeypatch):
     assert torch.equal(*outputs)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", ["nothing", *PARTS])
 @torch.no_grad()
 def test_where_every_step_is_awake_the_images_are_the_same_to_the_bit(part):
     unet, request = make_unet("sd1"), Request("sd1")
