@@ -292,9 +292,7 @@ class DeepPart(Part):
 
 
 def _called(block: nn.Module) -> Iterable[nn.Module]:
-    """What every host calls of a block: reForge and ComfyUI never the block itself, but its layers
-    in turn.
-    """
+    """What every host calls of a block: some never the block itself, but its layers in turn."""
     return block if isinstance(block, nn.Sequential) else [block]
 
 
