@@ -23,7 +23,8 @@ METHODS = {
     "Slothful_TokenDownsampling": STRONG,
 }
 SLOTHFUL = ("Slothful_SlothfulAttention", METHODS["Slothful_SlothfulAttention"])
-SLEEP = ("Slothful_Sleep", {"sleep_min_steps": 1})
+EARLY = {"sleep_min_steps": 1, "sleep_first": 0.1}
+SLEEP = ("Slothful_Sleep", EARLY)
 OTHER_SETTINGS = ("Slothful_SlothfulAttention", {"time_decay": 0.0, "in_slothful": 4.0})
 
 
@@ -172,14 +173,14 @@ def test_sleep_alone_and_beside_a_method_in_either_order(comfy, off):
 
 @pytest.mark.parametrize("part", ["self-attention", "attention", "transformers", "whole calls"])
 def test_each_part_can_sleep(comfy, part):
-    sleep = ("Slothful_Sleep", {"sleep": part, "sleep_min_steps": 1})
+    sleep = ("Slothful_Sleep", {"sleep": part, **EARLY})
     image, lines = image_and_told(comfy, sleep, steps=8, sampler_name="dpmpp_2m")
     assert not np.array_equal(image, comfy.image(steps=8, sampler_name="dpmpp_2m"))
     assert "asleep in 3 of 8 steps" in lines[0]
 
 
 def test_whole_calls_cannot_sleep_where_the_prediction_is_not_known(comfy):
-    sleep = ("Slothful_Sleep", {"sleep": "whole calls", "sleep_min_steps": 1})
+    sleep = ("Slothful_Sleep", {"sleep": "whole calls", **EARLY})
     edm = ("ModelSamplingContinuousEDM", {"sampling": "eps", "sigma_max": 14.6, "sigma_min": 0.03})
     with pytest.raises(RuntimeError, match="whole calls cannot sleep with this model"):
         comfy.image(edm, sleep)
