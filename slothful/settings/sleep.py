@@ -48,7 +48,7 @@ class SleepParameters:
     sleep_every_img2img: float = _own_every("img2img", "img2img")
     sleep_every_hires: float = _own_every("hires", "the hires pass")
     sleep_first: float = param(
-        0.2,
+        0.15,
         "First steps awake",
         "Share of the steps at the start of each pass that are always computed in full; the first "
         "step always is.",
