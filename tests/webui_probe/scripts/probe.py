@@ -50,8 +50,9 @@ class Probe(scripts.Script):
                 handle.remove()
                 _EVENTS[event]()
 
-        block = _parts(shared.sd_model)[0].output_blocks[5]
-        handle = block.register_forward_hook(act)
+        # reForge calls the layers of a block, and never the block itself
+        layer = _parts(shared.sd_model)[0].output_blocks[5][0]
+        handle = layer.register_forward_hook(act)
 
 
 def _callback(name):
