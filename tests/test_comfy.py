@@ -23,7 +23,7 @@ METHODS = {
     "Slothful_TokenDownsampling": STRONG,
 }
 SLOTHFUL = ("Slothful_SlothfulAttention", METHODS["Slothful_SlothfulAttention"])
-EARLY = {"sleep_min_steps": 1, "sleep_first": 0.1}
+EARLY = {"sleep_min_steps": 1, "sleep_first": 0.1, "sleep_last": 0.05}
 SLEEP = ("Slothful_Sleep", EARLY)
 OTHER_SETTINGS = ("Slothful_SlothfulAttention", {"time_decay": 0.0, "in_slothful": 4.0})
 
