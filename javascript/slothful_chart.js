@@ -118,6 +118,9 @@
         if (!curves) {
             parts.push(...pass.times.map((time, step) => dot(time, step, stride(index, step), "slothful-in")));
         }
+        const sided = pass.times.filter((_, step) => pass.one_sided[step]);
+        parts.push(...sided.map((time) => make("line", {class: `slothful-one-sided${faded}`,
+            x1: this.x(index, time), x2: this.x(index, time), y1: this.y(0) - 7, y2: this.y(0)})));
         if (moment.pass === index && pass.times.length) {
             const x = this.x(index, pass.times[moment.step]);
             parts.unshift(make("line", {class: "slothful-moment-line", x1: x, x2: x,

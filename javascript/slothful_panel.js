@@ -211,9 +211,12 @@
         change(this.scrub, {max: Math.max(steps.length - 1, 0), disabled: steps.length === 0});
         this.scrub.value = Math.max(index, 0);
         const shown = this.answer.passes[pass];
-        const words = index < 0 ? "" : text("{pass}, step {step} of {steps}, noise {noise} %", {
+        const values = index < 0 ? {} : {
             pass: text(shown.name), step: shown.steps[step] + 1, steps: shown.step_count,
-            noise: number(100 * (1 - shown.noise[step]), 0)});
+            noise: number(100 * (1 - shown.noise[step]), 0)};
+        const words = index < 0 ? ""
+            : !shown.one_sided[step] ? text("{pass}, step {step} of {steps}, noise {noise} %", values)
+            : text("{pass}, step {step} of {steps}, noise {noise} %, negative side asleep", values);
         change(this.scrub, {"aria-valuetext": words});
         write(this.when, words);
     }

@@ -71,6 +71,9 @@
             notes.push(text("At most the steps that are drawn so will sleep: what changes is " +
                 "measured while the image is made."));
         }
+        if (passes.some((pass) => pass.acts && pass.one_sided.includes(true))) {
+            notes.push(text("In steps with a mark below, the negative side sleeps."));
+        }
         const few = passes.map((pass) => pass.few).filter(Boolean)
             .sort((one, other) => one.keys - other.keys)[0];
         if (few) {

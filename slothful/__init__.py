@@ -26,7 +26,7 @@ from .planning.moment import Moment, PassClock
 from .planning.nothing import why_nothing
 from .planning.parts import PARTS
 from .planning.plan import Merge, Reduce, SitePlan, Sleep
-from .planning.planner import plan_site, site_strength
+from .planning.planner import is_one_sided, plan_site, site_strength
 from .planning.schedule import TRAIN_STEPS, noise_level_time
 from .planning.site import LATENT_FACTOR, Site, grid_of
 from .planning.sleep import asleep_since, check_awake_blocks, is_measured
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .unet.anatomy import UnsupportedModelError
     from .unet.application import Application, applied
     from .unet.prediction import Prediction
+    from .unet.rows import Row
     from .unet.shape import shape_of
     from .unet.sites import SiteModules, find_sites
     from .unet.vae import VaeTiles
@@ -50,6 +51,7 @@ _LATE = {
     "Application": "application",
     "applied": "application",
     "Prediction": "prediction",
+    "Row": "rows",
     "shape_of": "shape",
     "SiteModules": "sites",
     "UnsupportedModelError": "anatomy",
@@ -86,6 +88,7 @@ __all__ = [
     "PassClock",
     "Prediction",
     "Reduce",
+    "Row",
     "Settings",
     "SettingsError",
     "Site",
@@ -108,6 +111,7 @@ __all__ = [
     "how_asleep",
     "idle_parameters",
     "is_measured",
+    "is_one_sided",
     "noise_level_time",
     "plan_site",
     "shape_of",

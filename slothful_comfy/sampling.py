@@ -97,10 +97,12 @@ def _what_was_done(application: slothful.Application) -> list[slothful.Part]:
     why = application.why_nothing()
     if why is not None and not application.notes:
         return [(slothful.NOTHING, {"reason": why})]
-    parts = slothful.where_applied(application.applied_sites, application.notes)
-    if application.asleep_steps:
+    parts = []
+    if application.applied_sites or application.notes:
+        parts = slothful.where_applied(application.applied_sites, application.notes)
+    steps = application.asleep_steps, application.one_sided_steps, application.step_count
+    cost = slothful.NO_COST
+    if any(steps):
         shape = slothful.shape_of(application.unet)
         cost = slothful.cost_of(application.settings, shape, application.take_calls())
-        steps = application.asleep_steps, application.step_count
-        parts.append(slothful.how_asleep(*steps, cost.total_share))
-    return parts
+    return [*parts, *slothful.how_asleep(steps, application.negative_notes, cost)]

@@ -17,7 +17,7 @@ import torch
 
 import slothful
 
-__all__ = ["Passes", "applied", "prediction_of"]
+__all__ = ["Passes", "applied", "prediction_of", "rows_of"]
 
 SAME_TIME = 0.01
 """Timesteps that are so near are one."""
@@ -54,7 +54,7 @@ def applied(
 
 class Passes:
     """A hook on a U-Net that tells an application when a pass begins: when `pipe.scheduler` has got
-    other timesteps than before.
+    other timesteps than before. And which rows each call has.
 
     A pass that begins inside them, as in image-to-image, is "img2img", any other "base".
     """
@@ -64,6 +64,7 @@ class Passes:
         self._timesteps: Any = None
 
     def __call__(self, unet: Any, args: tuple, kwargs: dict) -> None:
+        self._application.expect_rows(rows_of(self._pipe, args, kwargs))
         timesteps = self._pipe.scheduler.timesteps
         if timesteps is self._timesteps:  # each pass sets new ones, even if they are equal
             return
@@ -74,6 +75,27 @@ class Passes:
         left = [step for step in steps if step <= now] or steps
         name = "base" if len(left) == len(steps) else "img2img"
         self._application.begin_pass(name, slothful.PassClock(left))
+
+
+def rows_of(pipe: Any, args: tuple, kwargs: dict) -> tuple[slothful.Row, ...]:
+    """The rows of a call of a pipeline's U-Net; none where the pipeline does not tell whether it
+    guides by a negative prompt, or guides by more than that.
+
+    Source: the order of diffusers' pipelines, all negative rows first.
+    """
+    guides = getattr(pipe, "do_classifier_free_guidance", None)
+    more = ("do_perturbed_attention_guidance", "image_guidance_scale")
+    if guides is None or any(hasattr(pipe, name) for name in more):
+        return ()
+    latent = args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))
+    count = len(latent)
+    if not guides:
+        return tuple(slothful.Row(image) for image in range(count))
+    if count % 2:
+        return ()
+    images = range(count // 2)
+    negative = [slothful.Row(image, negative=True) for image in images]
+    return (*negative, *(slothful.Row(image) for image in images))
 
 
 def prediction_of(scheduler: Any) -> slothful.Prediction:

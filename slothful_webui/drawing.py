@@ -26,6 +26,7 @@ from slothful import (
     held_numbers,
     idle_parameters,
     is_measured,
+    is_one_sided,
     noise_level_time,
     plan_site,
     why_nothing,
@@ -128,6 +129,7 @@ def _describe_pass(
         "left": _left(cost),
         "few": _few_keys(chosen),
         "asleep": [acts and asleep_since(settings, moment) is not None for moment in moments],
+        "one_sided": [is_one_sided(settings, moment) for moment in moments],
     }
 
 
@@ -179,14 +181,19 @@ def _cost(settings: Settings, each: Pass, shape: UnetShape | None) -> Cost:
     if shape is None:
         return cost
     most = _allowed(settings, each, shape)
-    kinds: dict[bool, list[Moment]] = {}
+    kinds: dict[tuple[bool, bool], list[Moment]] = {}
     for moment in _moments(settings, each):
-        kinds.setdefault(asleep_since(settings, moment) is None, []).append(moment)
+        kinds.setdefault(_sleeps(settings, moment), []).append(moment)
     for moments in kinds.values():
         seen = _spread(moments, most)
         some = estimate(settings, shape, each.width, each.height, seen)
         cost += some.times(len(moments) / len(seen))
     return cost
+
+
+def _sleeps(settings: Settings, moment: Moment) -> tuple[bool, bool]:
+    """Whether a part of the U-Net sleeps at a moment, and whether the negative side does."""
+    return asleep_since(settings, moment) is not None, is_one_sided(settings, moment)
 
 
 def _left(cost: Cost) -> dict[str, float] | None:
@@ -204,7 +211,7 @@ def _held(settings: Settings, shape: UnetShape, passes: list[Pass], size: int) -
         held_numbers(settings, shape, each.width, each.height)
         for each in passes
         if within_limits(settings, _place(each))
-        and any(asleep_since(settings, moment) is not None for moment in _moments(settings, each))
+        and any(any(_sleeps(settings, moment)) for moment in _moments(settings, each))
     ]
     return 2 * size * max(numbers, default=0) / MIB
 

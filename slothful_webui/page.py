@@ -16,6 +16,7 @@ from slothful_webui.presets import PresetFolders
 GROUPS = {
     "main": None,
     "sleep": "Sleep",
+    "negative": "Negative prompt",
     "schedule": "Schedule",
     "in": "Input blocks",
     "out": "Output blocks",

@@ -13,6 +13,7 @@ from slothful_webui.engine import running_checkpoint, running_prediction
 from slothful_webui.hypertile import hypertile_acts
 from slothful_webui.infotext import KEY, Claim, write_infotext
 from slothful_webui.language import report
+from slothful_webui.rows import next_rows
 from slothful_webui.sampling import TITLE, refuse, unwrap_sample, wrap_sample
 from slothful_webui.shapes import known_shape
 from slothful_webui.timesteps import pass_clock
@@ -95,7 +96,7 @@ class SamplingScope:
         if scope is None:
             return
         try:
-            scope._before_denoiser()
+            scope._before_denoiser(params)
         except Exception as error:
             refuse(scope._p, error)
 
@@ -145,20 +146,23 @@ class SamplingScope:
             if outer is not None:
                 outer._follow()
 
-    def _before_denoiser(self) -> None:
+    def _before_denoiser(self, params: Any) -> None:
         self._log_plans()
         vae_scope.resume_vae(self._p, self._current_vae)
         self._follow()
         if not self._timed or self._pass != _present_pass(self._p)[0]:
             self._begin_pass()
         self._application.begin_step()
+        if self._settings.negative != "computed":
+            self._application.expect_rows(*next_rows(params))
 
     def _begin_pass(self, timed: bool = True) -> None:
         """Tell the core of the request's present pass, of its schedule if it is `timed`."""
         self._pass, size = _present_pass(self._p)
         self._timed = timed and getattr(self._p, "sampler", None) is not None
         settings = self._settings
-        needs_clock = settings.time_axis == "pass progress" or settings.sleep != "nothing"
+        sleeps = (settings.sleep, settings.negative) != ("nothing", "computed")
+        needs_clock = settings.time_axis == "pass progress" or sleeps
         clock = pass_clock(self._p) if self._timed and needs_clock else None
         self._application.begin_pass(self._pass, clock, size)
 
@@ -205,8 +209,9 @@ class SamplingScope:
         """Whether an infotext that is written now, as for a copy before the hires pass, may say
         that the settings were applied: so it is until the U-Net has been called without them.
         """
-        is_called, is_applied = self._application.plans, self._application.applied_sites
-        return not is_called or bool(is_applied) or vae_scope.was_tiled(self._p)
+        application = self._application
+        is_applied = application.applied_sites or application.one_sided_steps
+        return not application.plans or bool(is_applied) or vae_scope.was_tiled(self._p)
 
     def _log_plans(self) -> None:
         """What was done at each site in the latest call of the U-Net, if that is new."""
@@ -242,15 +247,17 @@ class SamplingScope:
             report(self._p, (VAE_ONLY if tiled else slothful.NOTHING, reason))
 
     def _tell_of_sleep(self) -> None:
-        """In how many steps of all passes something slept, and how much was computed."""
-        asleep, steps = self._application.asleep_steps, self._application.step_count
-        if not asleep:
-            return
+        """In how many steps of all passes something slept, and how much was computed; and why the
+        negative side stayed awake where it should have slept.
+        """
         cost = slothful.NO_COST
         for shape, calls in self._made:
             if shape is not None:
                 cost += slothful.cost_of(self._settings, shape, calls)
-        report(self._p, slothful.how_asleep(asleep, steps, cost.total_share))
+        told = self._application
+        steps = told.asleep_steps, told.one_sided_steps, told.step_count
+        if parts := slothful.how_asleep(steps, told.negative_notes, cost):
+            report(self._p, *parts)
 
     def _tell_of_skipped_sites(self) -> None:
         """Which blocks something else kept for itself, and where the settings were applied."""

@@ -23,7 +23,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 import slothful
 import slothful_diffusers
 from slothful import Settings
+from slothful.unet.obstacles import UNKNOWN_ROWS
 from standalone.model.tokenizer import TEXT_MODEL, ensure_tokenizer
+from tests.negatives import one_sided
 from tests.sleeping import sleeping
 from tests.test_hooks import STRONG
 from tests.twins import make_empty
@@ -121,6 +123,34 @@ def test_image_to_image_is_a_pass_of_its_own(pipe):
         moments = moments_of(other, application, steps=6, image=image, strength=0.5)
     assert [m.pass_name for m in moments] == ["img2img"] * 3
     assert [m.time for m in moments] == [0, 0.5, 1]
+
+
+def test_the_negative_side_of_a_pipeline_sleeps(pipe):
+    counts = []
+    handle = pipe.unet.conv_in.register_forward_hook(
+        lambda module, args, output: counts.append(len(output))
+    )
+    with slothful_diffusers.applied(pipe, one_sided()) as application:
+        generate(pipe, num_images_per_prompt=2)
+        generate(pipe, guidance_scale=1.0)  # has none
+    handle.remove()
+    assert counts == [4, 2, 4, 2, 4] + [1] * 5
+    assert application.one_sided_steps == 2
+    assert application.negative_notes == ()
+
+
+def test_where_a_pipeline_does_not_tell_of_rows_both_sides_are_computed(pipe):
+    class Guided(StableDiffusionPipeline):
+        """Guides by an image as well."""
+
+        image_guidance_scale = 1.5
+
+    other = Guided(**pipe.components, requires_safety_checker=False)
+    other.set_progress_bar_config(disable=True)
+    with slothful_diffusers.applied(other, one_sided()) as application:
+        generate(other)
+    assert application.one_sided_steps == 0
+    assert application.negative_notes == (UNKNOWN_ROWS,)
 
 
 @pytest.mark.parametrize("kind", [DDIMScheduler, EulerDiscreteScheduler])

@@ -104,6 +104,8 @@ def test_the_defaults_name_what_is_in_the_way():
         "out_mode": ("out_k_blend", "out_v_blend"),
         "vae_tile_size": ("vae_tiles",),
         **{p.name: ("sleep",) for p in Settings.parameters() if p.name.startswith("sleep_")},
+        **{p.name: ("negative",) for p in Settings.parameters() if p.name.startswith("negative_")},
+        "sleep_min_steps": ("sleep", "negative"),
     }
 
 

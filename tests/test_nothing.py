@@ -117,8 +117,10 @@ small_sizes = st.tuples(st.integers(2, 4), st.integers(2, 4)).map(lambda s: (64 
 @given(data=st.data())
 @hypothesis_settings(max_examples=12)
 def test_it_is_said_exactly_where_nothing_is_applied(sd1_unet, method, data):
-    # what a threshold lets sleep is not known before
-    settings = data.draw(any_settings).replace(method=method, sleep_threshold=0)
+    # what a threshold lets sleep is not known before, nor whether rows will be told
+    settings = data.draw(any_settings).replace(
+        method=method, sleep_threshold=0, negative="computed"
+    )
     width, height = data.draw(small_sizes)
     steps = data.draw(st.lists(st.integers(0, 999), min_size=1, max_size=2, unique=True))
     name = data.draw(st.sampled_from(["base", "img2img", "hires"]))

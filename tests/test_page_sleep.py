@@ -8,7 +8,7 @@ import re
 import pytest
 
 from slothful import FAMILY_SITES, Moment, Settings, noise_level_time
-from slothful.planning.sleep import pass_steps
+from slothful.planning.sleep import negative_steps, pass_steps
 from tests.browser import NEEDS_CHROMIUM
 
 pytestmark = NEEDS_CHROMIUM
@@ -90,3 +90,26 @@ def test_too_many_blocks_awake_are_refused_where_they_are_set(sleeping, panel):
     sleeping.type_number("sleep_awake_blocks", "8")
     sleeping.wait_until(lambda: said not in sleeping.control("enable").inner_text())
     sleeping.choose_checkpoint("small")
+
+
+def test_steps_with_one_side_are_marked_below_and_named(page, panel):
+    page.set_size(256, 256)
+    page.choose("method", "Sleep only")
+    marks = panel.locator(".slothful-one-sided")
+    assert marks.count() == 0
+    page.choose("negative", "asleep")
+    times = tuple(noise_level_time(1000 * (1 - index / 20)) for index in range(20))
+    awake = negative_steps(Settings(negative="asleep"), Moment(1000, 0.0, times=times))
+    page.wait_until(lambda: marks.count() == awake.count(False))
+    assert "In steps with a mark below, the negative side sleeps" in panel.inner_text()
+    scrub = panel.get_by_role("slider", name="Moment")
+    scrub.focus()
+    scrub.press("Home")
+    told = []
+    for step in range(20):
+        page.wait_until(lambda step=step: f"step {step + 1} of 20" in panel.inner_text())
+        told.append("negative side asleep" not in scrub.get_attribute("aria-valuetext"))
+        scrub.press("ArrowRight")
+    assert tuple(told) == awake
+    page.choose("negative", "computed")
+    page.wait_until(lambda: marks.count() == 0)

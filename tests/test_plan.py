@@ -14,7 +14,8 @@ from tests.unets import make_unet
 
 IN_THE_APPLICATION = {"time_axis", "passes", "min_size", "min_width", "min_height",
                       "only_where_it_pays", "vae_tiles", "vae_tile_size",
-                      *(p.name for p in Settings.parameters() if p.group == "sleep")}  # fmt: skip
+                      *(p.name for p in Settings.parameters()
+                        if p.group in ("sleep", "negative"))}  # fmt: skip
 """Parameters that decide when plans are made, not what is in them."""
 
 

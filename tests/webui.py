@@ -30,6 +30,7 @@ SETTINGS = {
     # what the tests override: the webui restores only what its settings file holds
     "token_merging_ratio": 0.0, "hypertile_enable_unet": False, "hypertile_max_depth_unet": 3,
     "skip_early_cond": 0.0, "batch_cond_uncond": True, "slothful_console": "problems",
+    "s_min_uncond": 0.0, "pad_cond_uncond": False,
 }  # fmt: skip
 SLOTHFUL = [{"time_decay": 0, "in_slothful": 9, "out_slothful": 9}]
 TILES = [{"method": "Near-sighted Tile", "tile_size": 16}]

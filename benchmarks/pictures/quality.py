@@ -49,6 +49,7 @@ from benchmarks.speed.options import check_only, read_size
 from benchmarks.speed.report import markdown
 from slothful import UnetShape
 from slothful.settings.methods import FORECASTS, NEAR_SIGHTED, SLOTHFUL
+from slothful.unet.foreign import OwnHook
 from slothful_webui.presets import SHIPPED, PresetFolders
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
@@ -126,6 +127,10 @@ def contestants() -> dict[str, Variant]:
         found[f"{method}, asleep half"] = Ours(
             **{**PresetFolders([SHIPPED]).load("asleep half").settings.changed(), "method": method}
         )
+    for every in (2, 3, 5):
+        found[f"negative side n = {every}"] = Ours(negative="asleep", negative_every=every)
+    both = deep(3, 2, negative="asleep", negative_every=3)
+    found["negative side and deep blocks n = 3, 2 awake"] = both
     found |= {name: timed[name] for name in timed if name.startswith(("preset", "whole"))}
     return found
 
@@ -155,7 +160,9 @@ class Images:
         request: Any = types.SimpleNamespace(cfg_scale=self.cfg_scale)
         with sdpa_attention(), variant.playing(unet, made) as play:
             calls = iter(range(len(made.calls)))
-            handle = unet.register_forward_pre_hook(lambda *_: play.prepare(next(calls)))
+            # before whatever the variant does to a call, and no obstacle to it
+            prepare = OwnHook(lambda *_: play.prepare(next(calls)))
+            handle = unet.register_forward_pre_hook(prepare, prepend=True)
             try:
                 sigmas = sampler.get_sigmas(None, made.steps)
                 latents = sampler.run(request, noise, sigmas, generators, seeds, *texts)

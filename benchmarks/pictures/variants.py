@@ -18,6 +18,7 @@ from benchmarks.rivals import tgate as tgate_kinds
 from slothful import Settings, UnetShape, grid_of, plan_site
 from slothful.planning.forecast import LOOKS_AT
 from slothful.settings.methods import NEAR_SIGHTED, NO_METHOD, SELF_ATTENTION, SLEEPS
+from slothful.unet.foreign import OwnHook
 from slothful.unet.memory import Entry
 from slothful_webui.presets import SHIPPED, PresetFolders
 
@@ -95,7 +96,17 @@ class Ours(Variant):
         with slothful.applied(unet, self.settings) as application:
             application.begin_pass("base", picture.clock, picture.size)
             memory = application._sleeper._memory
-            yield Play(lambda call: application.begin_step(), lambda: vars(memory))
+
+            def tell_rows(unet: nn.Module, args: tuple) -> None:
+                images = range(len(args[0]) // 2)
+                sides = [[slothful.Row(i, negative) for i in images] for negative in (False, True)]
+                application.expect_rows([*sides[0], *sides[1]])
+
+            handle = unet.register_forward_pre_hook(OwnHook(tell_rows), prepend=True)
+            try:
+                yield Play(lambda call: application.begin_step(), lambda: vars(memory))
+            finally:
+                handle.remove()
 
 
 class Theirs(Variant):

@@ -18,7 +18,7 @@ from .arithmetic import attention_operations
 from .counts import tokens_of
 from .moment import Moment
 from .plan import Merge, SitePlan, Sleep
-from .planner import asleep_inside, first_inside, plan_site
+from .planner import asleep_inside, first_inside, is_one_sided, plan_site
 from .site import Grid, Site, grid_of
 
 
@@ -41,6 +41,10 @@ class Cost:
     def times(self, factor: float) -> Cost:
         """That of so many such calls."""
         return Cost(*(value * factor for value in dataclasses.astuple(self)))
+
+    def of_rows(self, part: float) -> Cost:
+        """Where only a part of the rows, in 0..1, is computed with the settings."""
+        return Cost(self.attention, self.attention_left * part, self.rest, self.rest_left * part)
 
     @property
     def attention_share(self) -> float:
@@ -120,12 +124,13 @@ class UnetShape:
 @dataclasses.dataclass(frozen=True)
 class MadeCall:
     """A call of the U-Net that was made, with `rows` of (width, height) pixels, and the plan of
-    each site in it.
+    each site in it. `asleep` of the rows, the negative ones, were not computed.
     """
 
     size: tuple[int, int]
     rows: int
     plans: Mapping[str, SitePlan | None]
+    asleep: int = 0
 
 
 def estimate(
@@ -133,12 +138,13 @@ def estimate(
 ) -> Cost:
     """The cost of an image of (width, height) pixels whose U-Net is called at `moments`.
 
-    Does not depend on the batch: rows cost the same.
+    Does not depend on the batch: rows cost the same, and half of them are negative.
     """
     cost = NO_COST
     for moment in (dataclasses.replace(each, size=(width, height)) for each in moments):
         plan = functools.partial(plan_site, settings, moment)
-        cost += _cost_of_call(shape, width, height, plan, asleep_inside(settings, moment))
+        call = _cost_of_call(shape, width, height, plan, asleep_inside(settings, moment))
+        cost += call.of_rows(0.5 if is_one_sided(settings, moment) else 1.0)
     return cost
 
 
@@ -153,7 +159,8 @@ def cost_of(settings: Settings, shape: UnetShape, calls: Iterable[MadeCall]) -> 
             return call.plans.get(site.name)
 
         inside = first_inside(settings) if whole else None
-        cost += _cost_of_call(shape, *call.size, plan, inside).times(call.rows)
+        each = _cost_of_call(shape, *call.size, plan, inside)
+        cost += each.of_rows(1.0 - call.asleep / call.rows).times(call.rows)
     return cost
 
 

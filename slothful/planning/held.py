@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..settings.methods import ATTENTION, AWAKE, DEEP, TRANSFORMERS, WHOLE
+from ..settings.methods import ASLEEP, ATTENTION, AWAKE, DEEP, TRANSFORMERS, WHOLE
 from ..settings.settings import Settings
 from .cost import SiteShape, UnetShape
 from .counts import tokens_of
@@ -17,16 +17,21 @@ def held_numbers(settings: Settings, shape: UnetShape, width: int, height: int) 
     """How many numbers sleep holds at most, between the calls, for each row of a batch of
     (width, height) pixels.
     """
+    latent = LATENT_CHANNELS * tokens_of(grid_of(width, height, 1))
+    # a difference for two rows
+    difference = latent // 2 if settings.negative == ASLEEP else 0
     if settings.sleep == AWAKE:
-        return 0
+        return difference
     if settings.sleep == WHOLE:
-        each = LATENT_CHANNELS * tokens_of(grid_of(width, height, 1))
+        each = latent
     elif settings.sleep == DEEP:
         channels, level = shape.deep[settings.sleep_awake_blocks - 1]
         each = channels * tokens_of(grid_of(width, height, level))
     else:
         each = sum(_held_at(settings, site, width, height) for site in shape.sites)
-    return each * LOOKS_AT[settings.sleep_forecast]
+    each *= LOOKS_AT[settings.sleep_forecast]
+    # in a step with one side only, that of positive rows beside that of all
+    return (each * 3 // 2 if settings.negative == ASLEEP else each) + difference
 
 
 def _held_at(settings: Settings, shape: SiteShape, width: int, height: int) -> int:

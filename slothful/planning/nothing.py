@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from ..settings.methods import AWAKE
+from ..settings.methods import ASLEEP, AWAKE
 from ..settings.settings import Settings
 from .limits import within_limits
 from .moment import Moment
 from .parts import PARTS, Parts
 from .planner import (
+    is_one_sided,
     plan_site,
     planned_regardless,
     reached,
@@ -96,6 +97,8 @@ def _reasons(
     if outside is not None:
         yield outside
         return
+    if is_one_sided(settings, moment):
+        yield None
     for site in sites:
         yield reason_of_site(settings, moment, site, grid_of(width, height, site.level))
 
@@ -126,7 +129,7 @@ def reason_of_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -
         return PAYS
     parts = PARTS[settings.method]
     if parts == Parts():
-        sleeps = settings.sleep != AWAKE
+        sleeps = settings.sleep != AWAKE or settings.negative == ASLEEP
         return SHORT if sleeps and is_short(settings, moment) else NO_METHOD
     if parts.merge is not None:
         if not (settings.merge_attention or settings.merge_cross or settings.merge_mlp):

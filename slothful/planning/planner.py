@@ -14,7 +14,7 @@ from .parts import PARTS, effect
 from .plan import AwakePlan, Reduce, SitePlan, Sleep
 from .reduction import Reduction
 from .site import Grid, Site
-from .sleep import asleep_since, site_asleep_since
+from .sleep import asleep_since, negative_asleep_since, site_asleep_since
 
 
 def plan_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -> SitePlan | None:
@@ -54,6 +54,11 @@ def asleep_inside(settings: Settings, moment: Moment) -> int | None:
 def first_inside(settings: Settings) -> int | None:
     """The same of a moment in which what can sleep as a whole does."""
     return {DEEP: settings.sleep_awake_blocks, WHOLE: -1}.get(settings.sleep)
+
+
+def is_one_sided(settings: Settings, moment: Moment) -> bool:
+    """Whether the negative side sleeps at a moment."""
+    return within_limits(settings, moment) and negative_asleep_since(settings, moment) is not None
 
 
 def may_apply(settings: Settings, site: Site) -> bool:

@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Sequence
 
-from ..settings.methods import AWAKE, DEEP, WHOLE
+from ..settings.methods import ASLEEP, AWAKE, DEEP, WHOLE
 from ..settings.parameter import SettingsError
 from ..settings.settings import Settings
 from .limits import skipped
@@ -60,20 +60,79 @@ def pass_steps(settings: Settings, moment: Moment, weight: float = 1.0) -> tuple
     """Which steps of the pass of a moment are awake, at least up to the one after the moment's own.
 
     Where the steps of a pass are not known beforehand, it is decided as if all of them were at the
-    time of this one.
+    time of this one. A step in which the negative side wakes is awake if that side slept in the
+    last one that was: nobody knows what the negative rows would have given there.
     """
-    count = len(moment.times) or moment.index + 2
-    if settings.sleep == AWAKE or is_short(settings, moment):
-        return (True,) * count
+    if settings.sleep == AWAKE:
+        return (True,) * _count(moment)
     own = {"hires": settings.sleep_every_hires, "img2img": settings.sleep_every_img2img}
     every = own.get(moment.pass_name, 0.0) or settings.sleep_every
     curve = settings.sleep_peak_time, settings.sleep_time_decay
+    ends = settings.sleep_first, settings.sleep_last
+    steps = _scheduled(settings, moment, every, ends, weight, curve)
+    return _with_halves(steps, negative_steps(settings, moment))
+
+
+def negative_asleep_since(settings: Settings, moment: Moment) -> int | None:
+    """The step in which the negative side that sleeps at a moment was last awake, None where it is
+    awake now.
+    """
+    asleep = not negative_steps(settings, moment)[moment.index]
+    return negative_awake_before(settings, moment) if asleep else None
+
+
+def negative_awake_before(settings: Settings, moment: Moment) -> int:
+    """The last step before that of a moment in which the negative side is awake; of the first step,
+    itself.
+    """
+    steps = negative_steps(settings, moment)
+    return max((index for index in range(moment.index) if steps[index]), default=0)
+
+
+def negative_steps(settings: Settings, moment: Moment) -> tuple[bool, ...]:
+    """In which steps of the pass of a moment the negative side is computed; see `pass_steps`."""
+    if settings.negative != ASLEEP:
+        return (True,) * _count(moment)
+    ends = settings.negative_first, settings.negative_last
+    return _scheduled(settings, moment, settings.negative_every, ends)
+
+
+def _scheduled(
+    settings: Settings,
+    moment: Moment,
+    every: float,
+    ends: tuple[float, float],
+    weight: float = 1.0,
+    curve: tuple[float, float] = (0.0, 0.0),
+) -> tuple[bool, ...]:
+    """Which steps are awake of what is awake every so many, and always in the shares at both `ends`
+    of a pass.
+    """
+    count, (first, last) = _count(moment), ends
+    if is_short(settings, moment):
+        return (True,) * count
     if moment.times:
-        first, last = _steps_of(settings.sleep_first, count), _steps_of(settings.sleep_last, count)
-        return awake_steps(_intervals(every, weight, curve, moment.times), max(first, 1), last)
-    if not settings.sleep_first <= moment.time < 1.0 - settings.sleep_last:
+        always = max(_steps_of(first, count), 1), _steps_of(last, count)
+        return awake_steps(_intervals(every, weight, curve, moment.times), *always)
+    if not first <= moment.time < 1.0 - last:
         return (True,) * count
     return awake_steps(_intervals(every, weight, curve, (moment.time,) * count))
+
+
+@functools.lru_cache(maxsize=256)
+def _with_halves(steps: tuple[bool, ...], both: tuple[bool, ...]) -> tuple[bool, ...]:
+    """The awake ones of `steps`, where in `both` of them both sides are computed."""
+    found, known = [], True
+    for planned, whole in zip(steps, both):
+        awake = planned or (whole and not known)
+        known = whole if awake else known
+        found.append(awake)
+    return tuple(found)
+
+
+def _count(moment: Moment) -> int:
+    """Steps of a pass, as far as they are known."""
+    return len(moment.times) or moment.index + 2
 
 
 def check_awake_blocks(settings: Settings, most: int) -> None:

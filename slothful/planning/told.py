@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .cost import Cost
+
 NOTHING = "nothing was applied: {reason}"
 SKIPPED = "skipped {sites} ({reason})"
 PARTLY_SKIPPED = "skipped {sites} in some steps ({reason})"
 APPLIED = "applied in {sites}"
 NOWHERE = "not applied anywhere"
-COMPUTED = "asleep in {asleep} of {steps} steps; {share} % of the U-Net was computed"
+ASLEEP = "asleep in {asleep} of {steps} steps"
+ONE_SIDED = "negative side asleep in {asleep} of {steps} steps"
+COMPUTED = "{share} % of the U-Net was computed"
+BOTH_SIDES = "negative side awake ({reason})"
+PARTLY_BOTH_SIDES = "negative side awake in some steps ({reason})"
 
 Part = tuple[str, Mapping[str, str]]
 """A text with {names}, and their values."""
@@ -28,7 +34,18 @@ def where_applied(applied: Sequence[str], notes: Mapping[str, str]) -> list[Part
     return [*parts, (APPLIED, {"sites": ", ".join(applied)}) if applied else (NOWHERE, {})]
 
 
-def how_asleep(asleep: int, steps: int, share: float) -> Part:
-    """In how many of all steps something slept, and which `share` of the U-Net was computed."""
-    values = {"asleep": str(asleep), "steps": str(steps), "share": f"{100 * share:.0f}"}
-    return COMPUTED, values
+def how_asleep(steps: tuple[int, int, int], notes: Sequence[str], cost: Cost) -> list[Part]:
+    """In how many steps something slept, what of the U-Net was computed, and in `notes` why the
+    negative side was computed where it should have slept; nothing where neither is so.
+
+    `steps`: those in which a part slept, those in which the negative side did, and all.
+    """
+    asleep, one_sided, count = steps
+    counts = {ASLEEP: asleep, ONE_SIDED: one_sided}
+    parts: list[Part] = [
+        (text, {"asleep": str(each), "steps": str(count)}) for text, each in counts.items() if each
+    ]
+    if parts:
+        parts.append((COMPUTED, {"share": f"{100 * cost.total_share:.0f}"}))
+    awake = PARTLY_BOTH_SIDES if one_sided else BOTH_SIDES
+    return [*parts, *((awake, {"reason": reason}) for reason in notes)]

@@ -43,4 +43,8 @@ DEEP, WHOLE = "deep blocks", "whole calls"
 SLEEPS = (AWAKE, SELF_ATTENTION, ATTENTION, TRANSFORMERS, DEEP, WHOLE)
 """What can sleep, from nothing to all."""
 
+COMPUTED, ASLEEP = "computed", "asleep"
+NEGATIVES = (COMPUTED, ASLEEP)
+"""What becomes of the negative half of the rows."""
+
 FORECASTS = ("last", "linear", "curve")

@@ -75,4 +75,8 @@ ORDER = (
     "sleep_forecast",
     "sleep_min_steps",
     "sleep_threshold",
+    "negative",
+    "negative_every",
+    "negative_first",
+    "negative_last",
 )

@@ -11,6 +11,7 @@ from typing import Any
 from .downsampling import DownsamplingParameters
 from .limits import LimitParameters
 from .merging import MergingParameters
+from .negative import NegativeParameters
 from .order import ORDER
 from .parameter import Parameter, SettingsError, echo
 from .pooling import PoolingParameters
@@ -30,6 +31,7 @@ class Settings(
     LimitParameters,
     VaeParameters,
     SleepParameters,
+    NegativeParameters,
 ):
     """What the extension shall do to the self-attention, in the terms of the page.
 

@@ -118,5 +118,6 @@ class SleepParameters:
         "each one counts. An img2img or hires pass counts as the part of a whole one that it is.",
         range=(1, 50),
         step=1,
-        **_SLEEP,
+        group="sleep",
+        needs=(*_ASLEEP, "negative=asleep"),
     )

@@ -69,6 +69,11 @@ class Anatomy:
         """How many blocks can stay awake on either side, so that some between them can sleep."""
         return min(len(self.inputs), len(self.outputs)) - 1
 
+    @property
+    def all_modules(self) -> list[nn.Module]:
+        """The modules of all its blocks, and those before and after them."""
+        return [*self.embeddings, *self.modules_inside(0), *self.ends]
+
     def modules_inside(self, awake: int) -> list[nn.Module]:
         """The modules of its blocks, but for the first and last `awake` ones."""
         outputs = self.outputs[: len(self.outputs) - awake]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -31,20 +31,22 @@ from ..planning.nothing import (
     reason_of_site,
 )
 from ..planning.plan import SitePlan, Sleep
-from ..planning.planner import may_apply, plan_awake, plan_site
+from ..planning.planner import is_one_sided, may_apply, plan_awake, plan_site
 from ..planning.schedule import noise_level_time
 from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
 from ..settings.settings import Settings
 from .anatomy import UnsupportedModelError
-from .calls import LDM, Args, Kwargs, fingerprint, rounding, tensor_in
+from .calls import LDM, Args, Kwargs, fingerprint, read_together, rounding, tensor_in, wrapping_of
 from .foreign import OwnHook
-from .memory import CallKey
+from .memory import CallKey, Memory
+from .negative import NegativeSide
 from .obstacles import YieldsTo
 from .prediction import Prediction
+from .rows import Row, ToldRows, rows_of
 from .site_hooks import SiteHooks
 from .sites import SiteModules, find_sites
 from .sleeping import Sleeper
-from .sleeping_parts import Call
+from .sleeping_parts import Call, Making
 
 # the applications on a U-Net, in the order in which they came; the last is at work
 _OWNERS: weakref.WeakKeyDictionary[nn.Module, list[Application]] = weakref.WeakKeyDictionary()
@@ -71,10 +73,13 @@ class Application:
         self._names: list[str] = []
         self._idle_sites: list[Site] = []
         self._sleeper = Sleeper(settings, self._note)
+        self._negative = NegativeSide(settings)
+        self._looks_ahead = not (self._sleeper.is_idle and self._negative.is_idle)
         self._passes = 0
         self._calls: list[MadeCall] = []
         self._steps: set[tuple[int, int]] = set()  # of all passes
         self._slept: set[tuple[int, int]] = set()
+        self._one_sided: set[tuple[int, int]] = set()
         self._call_number = 0
         self._step_begun = False
         self._schedule: PassClock | None = None
@@ -104,6 +109,7 @@ class Application:
         self._schedule = clock
         self._passes += 1
         self._sleeper.forget()
+        self._negative.forget()
 
     def begin_step(self) -> None:
         """Say that a step of the sampler begins, which may call the U-Net once or several times.
@@ -111,6 +117,18 @@ class Application:
         Without it, calls at one timestep are taken for those of one step.
         """
         self._step_begun = True
+        self._negative.tell(ToldRows())
+
+    def expect_rows(
+        self, rows: Sequence[Row], texts: torch.Tensor | None = None, reason: str = ""
+    ) -> None:
+        """Say which rows come in the next calls of the U-Net, one after the other, until this is
+        said again or a step begins. The negative side never sleeps where that is not known.
+
+        `texts`: the beginning of what each row is conditioned on, (rows, tokens, channels), by
+        which calls are recognised. `reason`: why there are no rows, or why it must stay awake.
+        """
+        self._negative.tell(ToldRows(rows, texts, reason))
 
     @property
     def applied_sites(self) -> tuple[str, ...]:
@@ -127,6 +145,16 @@ class Application:
         """In how many of these something slept."""
         return len(self._slept)
 
+    @property
+    def one_sided_steps(self) -> int:
+        """In how many of these the negative side slept."""
+        return len(self._one_sided)
+
+    @property
+    def negative_notes(self) -> tuple[str, ...]:
+        """Why the negative side was computed in steps in which it should have slept."""
+        return tuple(self._negative.reasons)
+
     def take_calls(self) -> list[MadeCall]:
         """The calls that were made since this was last asked, where the settings let something
         sleep.
@@ -138,8 +166,10 @@ class Application:
         """Why nothing was applied in any call so far, None if something was: one of
         `slothful.planning.nothing.REASONS`, or that other extensions keep the sites.
         """
-        if self._applied:
+        if self._applied or self._one_sided:
             return None
+        if self._negative.reasons and not self.notes:
+            return next(iter(self._negative.reasons))
         if self.notes:
             return KEPT.format(reasons="; ".join(dict.fromkeys(self.notes.values())))
         return nearest(self._met)
@@ -174,10 +204,13 @@ class Application:
         self._handles += self._sleeper.follow(unet, found, prediction or Prediction())
         self.unet = unet
         _OWNERS.setdefault(unet, []).append(self)
-        before_unet = OwnHook(self._before_unet)
-        self._handles.append(unet.register_forward_pre_hook(before_unet, with_kwargs=True))
-        if not self._sleeper.is_idle:
-            self._handles.append(unet.register_forward_hook(OwnHook(self._after_unet)))
+        before, after = OwnHook(self._before_unet), OwnHook(self._after_unet)
+        self._handles.append(unet.register_forward_pre_hook(before, with_kwargs=True))
+        if self._looks_ahead:
+            # before others look at what may lack some rows
+            self._handles.append(unet.register_forward_hook(after, prepend=True))
+            making = Making(self.settings, unet, found, Prediction(), Memory(), self._note)
+            self._negative.follow(making, (before, after))
         for modules in found:
             name = modules.site.name
             self._names.append(name)
@@ -207,6 +240,7 @@ class Application:
         for handle in self._handles:
             handle.remove()
         self._sleeper.leave()
+        self._negative.leave()
         for several in self._site_hooks.values():
             for hooks in several:
                 hooks.release()
@@ -220,45 +254,56 @@ class Application:
 
     # -- what the hooks do
 
-    def _before_unet(self, unet: nn.Module, args: Args, kwargs: Kwargs) -> None:
+    def _before_unet(
+        self, unet: nn.Module, args: Args, kwargs: Kwargs
+    ) -> tuple[Args, Kwargs] | None:
         """Read the moment, the latent's size and what sleep asks for, once a call."""
         latent = self._dialect.latent_of(args, kwargs)
         rows, columns = (n * LATENT_FACTOR for n in latent.shape[-2:])
         timesteps = self._dialect.timesteps_of(args, kwargs)[:1]
         self._rounding = rounding(timesteps.dtype)
-        if self._sleeper.is_idle:
+        if not self._looks_ahead:
             # one synchronisation with the device a call; rows of a batch share their timestep
             self._begin_call(float(timesteps[0]), (columns, rows))
-            return
+            return None
         # what the rows are conditioned on is read along with it
         conditions = self._dialect.conditioning_of(args, kwargs)
-        changes = self._sleeper.measure(latent)
+        doubts = self._negative.doubts(latent, conditions, kwargs, self._size)
+        changes = self._sleeper.measure(*self._negative.latents(latent))
         prints = [fingerprint(each).to(latent.device) for each in conditions]
-        numbers = torch.cat([timesteps.to(latent.device).float(), *changes, *prints])
-        timestep, *others = numbers.tolist()
-        measured, conditioning = others[: len(changes)], others[len(changes) :]
+        (timestep,), doubted, measured, *conditioning = read_together(
+            [timesteps.to(latent.device).float()], doubts, changes, *([each] for each in prints)
+        )
         self._begin_call(timestep, (columns, rows))
         assert self.moment is not None
-        key = CallKey(
-            self._call_number, latent.shape, latent.dtype, latent.device, tuple(conditioning)
-        )
-        call = Call(key, self.moment.index, timestep, latent)
+        kind = latent.shape, latent.dtype, latent.device
+        key = CallKey(self._call_number, *kind, tuple(conditioning))
         at_work = self._at_work and within_limits(self.settings, self.moment)
         place = self._passes, self.moment.index
         self._steps.add(place)
+        given = self._dialect, args, kwargs
+        half = self._negative.begin_call(self.moment, key, latent, given, at_work, doubted)
+        if half is not None:
+            self._one_sided.add(place)
+            at_work = bool(half.rows)
+            key, latent = key.of_rows(half.rows), rows_of(latent, half.rows)
+        call = Call(key, self.moment.index, timestep, latent)
         for site in self._sleeper.begin_call(self.moment, call, at_work, measured):
             self._slept.add(place)
             grid = grid_of(columns, rows, site.level)
             self.plans[site.name] = plan_site(self.settings, self.moment, site, grid)
             self._asleep.add(site.name)
             self._applied.add(site.name)
+        return None if half is None else (half.args, half.kwargs)
 
-    def _after_unet(self, unet: nn.Module, args: Args, answer: Any) -> None:
+    def _after_unet(self, unet: nn.Module, args: Args, answer: Any) -> Any:
         output = tensor_in(answer)
         self._sleeper.end_call(output)
-        rows, _, height, width = output.shape
+        asleep, whole = self._negative.asleep_rows, self._negative.end_call(output)
+        rows, _, height, width = (output if whole is None else whole).shape
         size = width * LATENT_FACTOR, height * LATENT_FACTOR
-        self._calls.append(MadeCall(size, rows, dict(self.plans)))
+        self._calls.append(MadeCall(size, rows, dict(self.plans), asleep))
+        return None if whole is None else wrapping_of(answer)(whole)
 
     def _begin_call(self, timestep: float, size: tuple[int, int]) -> None:
         """`size`: the (width, height) in pixels of what the U-Net gets."""
@@ -286,7 +331,7 @@ class Application:
             self._clock = PassClock((timestep, 0.0))
         time, index = self._time_of(timestep), step
         times: tuple[float, ...] = ()
-        if self._schedule is not None and not self._sleeper.is_idle:
+        if self._schedule is not None and self._looks_ahead:
             times = tuple(map(self._time_of, self._schedule.timesteps))
             within = max(SAME_TIME, self._rounding * timestep)
             index = self._schedule.index(timestep, within)
@@ -314,7 +359,9 @@ class Application:
         if self.moment is None or reason_of_pass(self.settings, self.moment) is not None:
             return
         reason = reason_of_site(self.settings, self.moment, site, grid)
-        if reason is None:
+        if is_one_sided(self.settings, self.moment):
+            reason = CHANGING
+        elif reason is None:
             reason = NOT_RUN
             if not self._sleeper.is_idle:
                 planned = plan_site(self.settings, self.moment, site, grid)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -193,6 +194,14 @@ def rounding(dtype: torch.dtype) -> float:
     half precision may hand over its timesteps so.
     """
     return torch.finfo(dtype).eps / 2 if dtype.is_floating_point else 0.0
+
+
+def read_together(*groups: Sequence[torch.Tensor]) -> list[tuple[float, ...]]:
+    """The numbers in each group of tensors, all (numbers,) and on one device, with which it is
+    synchronised once.
+    """
+    read = iter(torch.cat([each for group in groups for each in group]).tolist())
+    return [tuple(itertools.islice(read, sum(map(len, group)))) for group in groups]
 
 
 def fingerprint(tensor: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ step to step; here it is measured from the last computed call to this one.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -41,12 +42,13 @@ class Changes:
         self._last.clear()
         self._measured = []
 
-    def measure(self, latent: torch.Tensor) -> list[torch.Tensor]:
-        """Before it is known which call of a step this is, with its latent (batch, channels,
-        height, width): a number, (1,), for each that it may be. `estimate` takes their values.
+    def measure(self, *latents: torch.Tensor) -> list[torch.Tensor]:
+        """Before it is known which call of a step this is, and with which of some latents (batch,
+        channels, height, width): a number, (1,), for each that it may be. `estimate` takes their
+        values.
         """
         self._measured, numbers = [], []
-        for place, last in self._last.items():
+        for (place, last), latent in itertools.product(self._last.items(), latents):
             like = place.shape, place.dtype, place.device
             if last.rate is not None and like == (latent.shape, latent.dtype, latent.device):
                 self._measured.append(last.key)

@@ -10,6 +10,8 @@ from torch import nn
 HOOKED = "another extension has hooks on its self-attention"
 CROSS_CHANGED = "another extension changes its cross-attention"
 MLP_CHANGED = "another extension changes its feed-forward layers"
+UNET_REPLACED = "another extension runs the U-Net in its own way, e.g. ControlNet"
+UNET_HOOKED = "another extension has hooks on the U-Net"
 
 
 def idle(*_: Any) -> None:
@@ -35,6 +37,20 @@ class OwnHook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _idle, ()
+
+
+def between(unet: nn.Module, before: OwnHook, after: OwnHook) -> str | None:
+    """What of others a call of a U-Net would meet between two hooks of ours, one `before` and one
+    `after` it; None if there is nothing.
+    """
+    forward = vars(unet).get("forward")
+    if forward is not None and _changes(forward):
+        return UNET_REPLACED
+    inner = [*unet._forward_pre_hooks.values()]
+    inner = inner[inner.index(before) + 1 :]
+    outer = [*unet._forward_hooks.values()]
+    inner += outer[: outer.index(after)]
+    return None if all(map(_is_harmless, inner)) else UNET_HOOKED
 
 
 class Watch:

@@ -7,10 +7,15 @@ device. Whatever does not fit is not found, and what is not found is computed.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 
 from ..planning.moment import SAME_TIME
+from .rows import rows_of
+
+Conditioning = tuple[tuple[float, ...], ...]
+"""For each tensor that rows are conditioned on, a number for each row, or one for all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +23,29 @@ class CallKey:
     """Which call of a step this is, as far as it decides what the U-Net answers.
 
     `number` counts the calls of a step; `shape`, `dtype` and `device` are those of the latent;
-    `conditioning` holds a number for each row, made of what the row is conditioned on.
+    `conditioning` is made of what the rows are conditioned on. Where only some `rows` of a call are
+    computed, `whole` is the key of all.
     """
 
     number: int
     shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
-    conditioning: tuple[float, ...]
+    conditioning: Conditioning
+    rows: Sequence[int] = dataclasses.field(default=(), compare=False)
+    whole: CallKey | None = dataclasses.field(default=None, compare=False)
+
+    def of_rows(self, rows: Sequence[int]) -> CallKey:
+        """The key of a call that has only these of its rows."""
+        count = self.shape[0]
+        conditioning = tuple(
+            tuple(numbers[row] for row in rows) if len(numbers) == count else numbers
+            for numbers in self.conditioning
+        )
+        shape = (len(rows), *self.shape[1:])
+        return dataclasses.replace(
+            self, shape=shape, conditioning=conditioning, rows=tuple(rows), whole=self
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +61,10 @@ class Entry:
     @property
     def intact(self) -> bool:
         return self.version is None or self.value._version == self.version
+
+    def of_rows(self, rows: Sequence[int]) -> Entry:
+        """What it gave for some of its rows."""
+        return dataclasses.replace(self, value=rows_of(self.value, rows))
 
 
 class Memory:
@@ -90,10 +114,17 @@ class Memory:
             parts[part] = earlier
 
     def found(self, key: CallKey, part: str, since: int = 0) -> list[Entry]:
-        """What a part gave, oldest first; empty where its last is of before step `since` or was
-        written into.
+        """What a part gave, oldest first; empty where its last is of before step `since` or one was
+        written into. Of some rows of a call, also what was given for all of them.
         """
         entries = self._entries.get(key, {}).get(part, [])
+        if key.whole is not None:
+            steps = {entry.step for entry in entries}
+            others = self._entries.get(key.whole, {}).get(part, [])
+            fit = [e for e in others if e.step not in steps and len(e.value) == key.whole.shape[0]]
+            # what was written into stays so
+            parts = (e.of_rows(key.rows) if e.intact else e for e in fit)
+            entries = sorted([*entries, *parts], key=lambda entry: entry.step)
         if not entries or entries[-1].step < since or not all(e.intact for e in entries):
             return []
         return entries

@@ -11,7 +11,14 @@ from torch import nn
 from ..planning.plan import Merge, SitePlan
 from ..planning.site import Grid
 from .calls import Args, Dialect, Kwargs
-from .foreign import CROSS_CHANGED, HOOKED, MLP_CHANGED, Watch
+from .foreign import (
+    CROSS_CHANGED,
+    HOOKED,
+    MLP_CHANGED,
+    UNET_HOOKED,
+    UNET_REPLACED,
+    Watch,
+)
 
 KEYS = "another extension supplies its keys"
 VALUES = "another extension supplies its values"
@@ -24,6 +31,11 @@ PROCESSOR = "its attention is computed in a way of its own, e.g. with fused proj
 MERGED = "its tokens are already merged, e.g. by built-in token merging"
 REPEATED = "another extension computes it more than once per step"
 
+UNKNOWN_ROWS = "it is not known which rows are positive and which negative"
+OTHER_ROWS = "the rows are not those that were expected"
+APART = "prompt and negative prompt are computed in separate calls"
+MORE_ROWS = "it was called with a tensor whose rows are not known"
+
 YieldsTo = Callable[[nn.Module, Grid], "str | None"]
 """Asked with an attention and the (height, width) of its tokens: a reason where another extension
 is at work there already, None where there is none.
@@ -32,6 +44,7 @@ is at work there already, None where there is none.
 NOTES = (
     *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, PROCESSOR, MERGED, ANSWERS),
     *(HOOKED, CROSS_CHANGED, MLP_CHANGED, REPEATED),
+    *(UNKNOWN_ROWS, OTHER_ROWS, APART, MORE_ROWS, UNET_REPLACED, UNET_HOOKED),
 )
 """All of them, but for what `yields_to` answers."""
 

@@ -58,11 +58,11 @@ class Sleeper:
         if self._changes is not None:
             self._changes.forget()
 
-    def measure(self, latent: torch.Tensor) -> list[torch.Tensor]:
-        """What `begin_call` needs to know of the latent of a call: each (1,), still on its device;
-        nothing without a threshold.
+    def measure(self, *latents: torch.Tensor) -> list[torch.Tensor]:
+        """What `begin_call` needs to know of a call with one of these latents: each (1,), still on
+        its device; nothing without a threshold.
         """
-        return [] if self._changes is None else self._changes.measure(latent)
+        return [] if self._changes is None else self._changes.measure(*latents)
 
     def begin_call(
         self, moment: Moment, call: Call, at_work: bool, measured: Sequence[float]

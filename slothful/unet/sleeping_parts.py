@@ -57,6 +57,11 @@ class Making:
     note: Note
 
     @property
+    def is_flat(self) -> bool:
+        """Whether it has no blocks around others."""
+        return bool(anatomy_of(self.unet).patch)
+
+    @property
     def anatomy(self) -> Anatomy:
         """How the U-Net is built. Raises `SettingsError` where it is none."""
         anatomy = anatomy_of(self.unet)
@@ -136,7 +141,8 @@ class Part:
 
     def _given(self, name: str, call: Call) -> torch.Tensor:
         """What it gave last, or a forecast from what it gave the last times."""
-        return combined(self._memory.found(call.key, name), self._kind, call.step)
+        entries = self._memory.found(call.key, name)
+        return combined(entries[-LOOKS_AT[self._kind] :], self._kind, call.step)
 
 
 def combined(entries: Sequence[Entry], kind: str, step: int) -> torch.Tensor:
@@ -274,13 +280,21 @@ class DeepPart(Part):
     def _forwards(self, call: Call) -> Iterable[tuple[nn.Module, Forward]]:
         last = len(self._blocks) - 1
         for index, block in enumerate(self._blocks[:last]):
-            shape, dtype = self._shapes[call.key, index]
+            shape, dtype = self._shape_of(index, call.key)
             make = functools.partial(Asleep, shape, dtype, call.latent.device)
             yield block, functools.partial(self._instead, index, make)
         yield (
             self._blocks[last],
             functools.partial(self._instead, last, functools.partial(self._last, call)),
         )
+
+    def _shape_of(self, index: int, key: CallKey) -> tuple[torch.Size, torch.dtype]:
+        """What a block gives in such a call; for some of its rows, by what it gave for all."""
+        if (key, index) in self._shapes or key.whole is None:
+            return self._shapes[key, index]
+        shape, dtype = self._shapes[key.whole, index]
+        all_rows = shape[0] == key.whole.shape[0]
+        return torch.Size([len(key.rows), *shape[1:]]) if all_rows else shape, dtype
 
     def _instead(
         self, index: int, make: Callable[[], torch.Tensor], *args: Any, **kwargs: Any
@@ -304,9 +318,8 @@ class WholePart(DeepPart):
     """
 
     def __init__(self, making: Making):
-        anatomy = making.anatomy
-        blocks = [*anatomy.embeddings, *anatomy.modules_inside(0), *anatomy.ends]
-        super().__init__(blocks, [modules.site for modules in making.found], making)
+        sites = [modules.site for modules in making.found]
+        super().__init__(making.anatomy.all_modules, sites, making)
         self._prediction = making.prediction
 
     def _kept_of(self, output: torch.Tensor, call: Call) -> torch.Tensor:
