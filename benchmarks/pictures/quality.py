@@ -124,9 +124,9 @@ def contestants() -> dict[str, Variant]:
     for method in (SLOTHFUL, NEAR_SIGHTED):
         own = deep(3, 1, sleep_forecast="linear", method=method, **_NO_ENDS)
         found[f"{method}, deep blocks n = 3, 1 awake, linear"] = own
-        found[f"{method}, asleep half"] = Ours(
-            **{**PresetFolders([SHIPPED]).load("asleep half").settings.changed(), "method": method}
-        )
+        for preset in ("asleep gentle", "asleep half"):
+            values = PresetFolders([SHIPPED]).load(preset).settings.changed()
+            found[f"{method}, {preset}"] = Ours(**{**values, "method": method})
     for every in (2, 3, 5):
         found[f"negative side n = {every}"] = Ours(negative="asleep", negative_every=every)
     both = deep(3, 2, negative="asleep", negative_every=3)
