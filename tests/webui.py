@@ -29,6 +29,7 @@ SETTINGS = {
     "show_progress_type": "Approx cheap",  # the default downloads a model for SDXL
     # what the tests override: the webui restores only what its settings file holds
     "token_merging_ratio": 0.0, "hypertile_enable_unet": False, "hypertile_max_depth_unet": 3,
+    "hypertile_max_tile_unet": 256,
     "skip_early_cond": 0.0, "batch_cond_uncond": True, "slothful_console": "problems",
     "s_min_uncond": 0.0, "pad_cond_uncond": False,
 }  # fmt: skip

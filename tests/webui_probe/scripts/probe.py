@@ -1,5 +1,7 @@
 """An extension for the tests: reports what hangs on the models, and fails where it is told to."""
 
+import itertools
+
 import torch
 from modules import script_callbacks, scripts, sd_models, shared
 from probe_faults import CALLBACKS, DENOISER_CALLBACKS
@@ -10,7 +12,8 @@ PLANNED = "planned fault"
 class Probe(scripts.Script):
     """Its one argument names a fault: a callback that raises, or what happens inside which call of
     the U-Net, as in "unet 2": "unet" (an exception), "memory" (out of memory), "interrupt", "skip".
-    "encode" and "decode" are exceptions in the next call of that part of the VAE.
+    "encode" and "decode" are exceptions in the next call of that part of the VAE. "residuals" adds
+    to what the blocks of the U-Net give, as ControlNet does.
     """
 
     fault = ""
@@ -40,6 +43,9 @@ class Probe(scripts.Script):
                 _fail()
 
             hook = vae_part.register_forward_pre_hook(fail)
+        unet = _parts(shared.sd_model)[0]
+        if event == "residuals":
+            unet.forward = _with_residuals(unet, int(number))
         if event not in _EVENTS:
             return
         calls = []
@@ -51,8 +57,28 @@ class Probe(scripts.Script):
                 _EVENTS[event]()
 
         # reForge calls the layers of a block, and never the block itself
-        layer = _parts(shared.sd_model)[0].output_blocks[5][0]
-        handle = layer.register_forward_hook(act)
+        handle = unet.output_blocks[5][0].register_forward_hook(act)
+
+
+def _with_residuals(unet, planned):
+    """The forward of one of ldm's U-Nets that adds something in its planned call."""
+    from ldm.modules.diffusionmodules.util import timestep_embedding
+
+    calls = itertools.count(1)
+
+    def forward(x, timesteps=None, context=None, **kwargs):
+        amount = 0.1 if next(calls) == planned else 0.0
+        embedding = unet.time_embed(timestep_embedding(timesteps, unet.model_channels))
+        skips, h = [], x
+        for block in unet.input_blocks:
+            h = block(h, embedding, context)
+            skips.append(h)
+        h = unet.middle_block(h, embedding, context) + amount
+        for block in unet.output_blocks:
+            h = block(torch.cat([h, skips.pop() + amount], dim=1), embedding, context)
+        return unet.out(h)
+
+    return forward
 
 
 def _callback(name):
@@ -60,6 +86,8 @@ def _callback(name):
         # the picture of img2img is encoded between the two
         if name == ("process" if Probe.fault == "encode" else "process_batch"):
             self.arm()
+        if name == "postprocess" and Probe.fault.startswith("residuals"):
+            del _parts(shared.sd_model)[0].forward
         if Probe.fault == name:
             raise RuntimeError(PLANNED)
 
