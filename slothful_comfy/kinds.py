@@ -21,13 +21,20 @@ ELSEWHERE = {
 }
 """The parameters that no node has, which keep their defaults."""
 
-SLEEP = tuple(p.name for p in Settings.parameters() if p.group == "sleep")
-"""What the node for sleep gives; those of methods give the rest."""
+OWN = {
+    group: frozenset(p.name for p in Settings.parameters() if p.group == group)
+    for group in ("sleep", "negative")
+}
+"""The groups of parameters that have a node of their own; those of methods give the rest."""
 
 _METHOD_HELP = Settings.parameter("method").help
 _SLEEP_HELP = (
     "In some steps, a part of the U-Net is not computed but repeats what it gave before. Use it "
     "alone, or before or after the node of a method."
+)
+_NEGATIVE_HELP = (
+    "In some steps, the U-Net runs for the prompt alone. Use it alone, or before or after the "
+    "other nodes."
 )
 _OLD_HELP = "For workflows with the original's node: its inputs, and what it does with them."
 _BLEND_HELP = "0 keeps one token of each cell as key and value, 1 pools the whole cell."
@@ -65,7 +72,18 @@ def _inputs(*names: str, **defaults: Any) -> dict[str, Parameter]:
 def _used_by(method: str) -> tuple[str, ...]:
     # in the parameters' own order, which only grows: saved workflows are lists of values
     used = (p.name for p in Settings.parameters() if p.used_by(method))
-    return tuple(name for name in used if name not in {*ELSEWHERE, *SLEEP})
+    return tuple(name for name in used if name not in ELSEWHERE and not _group_of(name))
+
+
+def _group_of(name: str) -> str:
+    """Of those with a node of their own; empty for a method's."""
+    return next((group for group, names in OWN.items() if name in names), "")
+
+
+def _group_inputs(group: str, **defaults: Any) -> dict[str, Parameter]:
+    # in the parameters' own order
+    names = (p.name for p in Settings.parameters() if p.name in OWN[group])
+    return _inputs(*(name for name in names if name not in ELSEWHERE), **defaults)
 
 
 _TIMES = ("peak_time", "time_decay")
@@ -105,10 +123,13 @@ def _own_kinds() -> dict[str, Kind]:
         # what it does not show has the default, which was measured with the default strength
         inputs = _inputs(*names) | _both_sides(Settings.parameter("in_slothful").default)
         kinds.append(Kind(title, _METHOD_HELP, inputs, {"method": method}, _BOTH))
-    # who adds it wants something to sleep: the presets' part
-    sleep = _inputs(*(name for name in SLEEP if name not in ELSEWHERE), sleep="deep blocks")
+    # who adds them wants something to sleep: the presets' part, and the negative side
+    sleep = _group_inputs("sleep", sleep="deep blocks")
+    negative = _group_inputs("negative", negative="asleep")
     named = {"".join(filter(str.isalnum, kind.title.title())): kind for kind in kinds}
     named["Sleep"] = Kind("Sleep (Slothful Attention)", _SLEEP_HELP, sleep, {})
+    title = "Negative prompt (Slothful Attention)"
+    named["NegativePrompt"] = Kind(title, _NEGATIVE_HELP, negative, {})
     return {f"Slothful_{name}": kind for name, kind in named.items()}
 
 
@@ -139,10 +160,11 @@ KINDS = {**_own_kinds(), **_old_kinds()}
 
 
 def joined(before: Settings | None, given: Mapping[str, Any]) -> Settings:
-    """The settings of a node behind another one, whose settings are `before`: sleep joins a method,
-    and a method joins sleep or replaces another method. Raises `SettingsError`.
+    """The settings of a node behind another one, whose settings are `before`: a method, sleep and
+    the negative side join, and each replaces what an earlier node said of it. Raises
+    `SettingsError`.
     """
     values = {} if before is None else before.as_dict()
-    adds_sleep = "sleep" in given
-    kept = {name: value for name, value in values.items() if (name in SLEEP) != adds_sleep}
+    groups = {_group_of(name) for name in given}
+    kept = {name: value for name, value in values.items() if _group_of(name) not in groups}
     return Settings.from_mapping({"method": NO_METHOD, **kept, **given})

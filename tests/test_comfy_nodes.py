@@ -1,5 +1,7 @@
 """What ComfyUI is told of the nodes, without ComfyUI."""
 
+import functools
+import itertools
 import json
 import logging
 import subprocess
@@ -44,7 +46,9 @@ def own_methods():
 
 def test_every_method_has_a_node_with_all_that_it_uses():
     for method, name in own_methods().items():
-        used = {p.name for p in Settings.parameters() if p.used_by(method) and p.group != "sleep"}
+        used = {
+            p.name for p in Settings.parameters() if p.used_by(method) and p.group not in KINDS.OWN
+        }
         assert set(inputs_of(name)) == used - KINDS.ELSEWHERE
 
 
@@ -93,13 +97,15 @@ def test_a_node_for_sleep_lets_something_sleep():
     assert settings.changed().keys() == {"method", "sleep"}
 
 
-def test_sleep_and_a_method_join_in_either_order():
+def test_sleep_the_negative_side_and_a_method_join_in_any_order():
     sleep = NODES["Slothful_Sleep"].KIND.settings({"sleep_every": 3})
     tile = NODES["Slothful_NearSightedTile"].KIND.settings({"tile_size": 20})
-    first = KINDS.joined(KINDS.joined(None, sleep), tile)
-    second = KINDS.joined(KINDS.joined(None, tile), sleep)
-    assert first == second
+    negative = NODES["Slothful_NegativePrompt"].KIND.settings({"negative_every": 4})
+    rows = itertools.permutations([sleep, tile, negative])
+    first, *others = (functools.reduce(KINDS.joined, row, None) for row in rows)
+    assert all(each == first for each in others)
     values = first.changed()
+    assert (values["negative"], values["negative_every"]) == ("asleep", 4)
     assert (values["method"], values["tile_size"]) == ("Near-sighted Tile", 20)
     assert (values["sleep"], values["sleep_every"]) == ("deep blocks", 3)
 
