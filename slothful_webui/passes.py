@@ -155,8 +155,7 @@ def _timesteps(fields: Fields, model: Any, *, hires: bool) -> tuple[tuple[float,
         return (), True
     if model is not None:
         try:
-            own = pass_timesteps(_stand_in(fields, model, hires, tail))
-            return tuple(sorted(own, reverse=True)), True
+            return pass_timesteps(_stand_in(fields, model, hires, tail)), True
         # whatever a sampler of another extension does here, the page still gets a drawing
         except Exception as error:
             names = echo(fields.sampling(hires=hires))

@@ -26,11 +26,12 @@ def pass_clock(p: Any) -> PassClock | None:
 
 
 def pass_timesteps(p: Any) -> tuple[float, ...]:
-    """The timesteps at which the present pass of `p` calls the model, one a step.
+    """The timesteps at which the present pass of `p` calls the model, one a step, from the largest
+    down.
 
-    k-diffusion's samplers have `get_sigmas`, the others `get_timesteps`; both are pure. An
-    img2img or hires pass uses the tail of a longer schedule. Raises `AttributeError` or
-    `TypeError` for a sampler that has neither.
+    k-diffusion's samplers have `get_sigmas`, from the largest down, the others `get_timesteps`,
+    from the smallest up; both are pure. An img2img or hires pass uses the tail of a longer
+    schedule. Raises `AttributeError` or `TypeError` for a sampler that has neither.
     """
     sampler = p.sampler
     steps, last = p.steps, None
@@ -47,4 +48,4 @@ def pass_timesteps(p: Any) -> tuple[float, ...]:
     else:
         timesteps = sampler.get_timesteps(p, steps)
         timesteps = timesteps if last is None else timesteps[:last]
-    return tuple(float(timestep) for timestep in timesteps)
+    return tuple(sorted((float(timestep) for timestep in timesteps), reverse=True))

@@ -4,6 +4,7 @@ import dataclasses
 import types
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from slothful_webui.controls import values_of
 from slothful_webui.drawing import FEW_KEYS, describe
 from slothful_webui.passes import FieldError, Fields, passes_of
 from slothful_webui.routes import answer
-from slothful_webui.timesteps import pass_timesteps
+from slothful_webui.timesteps import pass_clock, pass_timesteps
 from standalone.checkpoint import SMALL, load
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner
@@ -107,8 +108,20 @@ def test_the_steps_drawn_are_those_that_are_sampled(model, sampler, kind):
                     img2img=kind == "img2img", hires=kind == "hires", hr_scale=1.5)  # fmt: skip
     drawn = passes_of(fields, model)
     assert all(one.exact for one in drawn)
-    assert drawn[-1].timesteps == tuple(sorted(seen_hires["last"], reverse=True))
+    assert drawn[-1].timesteps == seen_hires["last"]
     assert len(drawn) == (2 if kind == "hires" else 1)
+
+
+def test_a_schedule_that_is_listed_upwards_begins_with_noise_all_the_same():
+    """As those of DDIM, PLMS and UniPC are."""
+    sampler = types.SimpleNamespace(
+        get_timesteps=lambda p, steps: torch.arange(1, 1000, 1000 // steps)
+    )
+    request = types.SimpleNamespace(sampler=sampler, steps=20, is_hr_pass=False)
+    timesteps = pass_timesteps(request)
+    assert timesteps == tuple(range(951, 0, -50))
+    clock = pass_clock(request)
+    assert [clock.index(timestep) for timestep in timesteps] == list(range(20))
 
 
 def test_passes_that_are_not_chosen_or_too_small_are_left_alone(model):

@@ -54,6 +54,7 @@ BESIDE = {
     "Restart": ("deep blocks", dict(sampler_name="Restart", steps=20, **TINY)),
     "adaptive": ("deep blocks", dict(sampler_name="DPM adaptive", **TINY)),
     "UniPC": ("whole calls", dict(sampler_name="UniPC")),
+    "DDIM": ("deep blocks", dict(sampler_name="DDIM")),
 }
 """What asks for the U-Net in its own way, or changes it, and what sleeps beside it."""
 
