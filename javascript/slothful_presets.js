@@ -73,7 +73,8 @@
             this._write(this.box, "");
         }
         for (const button of this.row.children) {
-            button.setAttribute("aria-pressed", button.dataset.preset === this.loaded);
+            slothfulAttention.elements.change(button,
+                {"aria-pressed": String(button.dataset.preset === this.loaded)});
         }
     }
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from .planning.cost import NO_COST, Cost, MadeCall, SiteShape, UnetShape, cost_of, estimate
 from .planning.held import held_numbers
 from .planning.limits import within_limits
-from .planning.moment import Moment, PassClock
+from .planning.moment import SAME_TIME, Moment, PassClock
 from .planning.nothing import why_nothing
 from .planning.parts import PARTS
 from .planning.plan import Merge, Reduce, SitePlan, Sleep
@@ -77,6 +77,7 @@ __all__ = [
     "NO_COST",
     "NO_METHOD",
     "PARTS",
+    "SAME_TIME",
     "TRAIN_STEPS",
     "Application",
     "Cost",

@@ -8,6 +8,7 @@ touched, and nothing is left after an error or an interruption.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from typing import Any
 
@@ -61,11 +62,10 @@ class AroundSampling:
         sampling, settings = guider.model_patcher.get_model_object("model_sampling"), self.settings
         if not has_usual_timesteps(sampling):
             settings = settings.replace(time_axis="pass progress")  # the only time that it has
-        prediction = prediction_of(sampling) if settings.sleep == "whole calls" else None
         height, width = (side * slothful.LATENT_FACTOR for side in noise.shape[-2:])
         application = slothful.Application(settings)
         try:
-            application.follow(unet, prediction)
+            application.follow(unet, functools.partial(prediction_of, sampling))
             application.begin_pass("base", clock_of(sampling, sigmas), (width, height))
             _tell_steps(guider, application)
             samples = executor(noise, latent, sampler, sigmas, *rest, **more)

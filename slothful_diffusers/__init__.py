@@ -10,6 +10,7 @@ so that "pass progress" follows the timestep there.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,8 +20,6 @@ import slothful
 
 __all__ = ["Passes", "applied", "prediction_of", "rows_of"]
 
-SAME_TIME = 0.01
-"""Timesteps that are so near are one."""
 PREDICTIONS = {"epsilon": "noise", "v_prediction": "velocity", "sample": "image"}
 """What schedulers call what a model predicts, and what `slothful.Prediction` does."""
 
@@ -41,11 +40,10 @@ def applied(
     """
     unet = getattr(pipe, "unet", None) or pipe.transformer
     application = slothful.Application(settings, yields_to)
-    prediction = prediction_of(pipe.scheduler) if settings.sleep == "whole calls" else None
     # before the application's own hook, which is to find the pass begun
     handle = unet.register_forward_pre_hook(Passes(pipe, application), with_kwargs=True)
     try:
-        application.follow(unet, prediction)
+        application.follow(unet, functools.partial(prediction_of, pipe.scheduler))
         yield application
     finally:
         application.release()
@@ -70,7 +68,7 @@ class Passes:
             return
         self._timesteps = timesteps
         now = kwargs["timestep"] if "timestep" in kwargs else args[1]
-        now = float(torch.as_tensor(now).reshape(-1)[0]) + SAME_TIME
+        now = float(torch.as_tensor(now).reshape(-1)[0]) + slothful.SAME_TIME
         steps = sorted(set(map(float, timesteps)), reverse=True)  # of two halves of one, too
         left = [step for step in steps if step <= now] or steps
         name = "base" if len(left) == len(steps) else "img2img"

@@ -179,11 +179,7 @@ class SamplingScope:
             if unet is not self._application.unet or checkpoint != self._checkpoint:
                 self._release()
                 self._checkpoint = checkpoint
-                prediction = None
-                if self._settings.sleep == "whole calls":
-                    slothful.find_sites(unet)  # a model without any may predict what it likes
-                    prediction = running_prediction()
-                self._application.follow(unet, prediction)
+                self._application.follow(unet, running_prediction)
         except slothful.UnsupportedModelError as error:
             self._obstacle = str(error)
 

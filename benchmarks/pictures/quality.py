@@ -50,7 +50,6 @@ from benchmarks.speed.report import markdown
 from slothful import UnetShape
 from slothful.settings.methods import FORECASTS, NEAR_SIGHTED, SLOTHFUL
 from slothful.unet.foreign import OwnHook
-from slothful_webui.presets import SHIPPED, PresetFolders
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
 from standalone.console import replace_unknown_letters
@@ -125,7 +124,7 @@ def contestants() -> dict[str, Variant]:
         own = deep(3, 1, sleep_forecast="linear", method=method, **_NO_ENDS)
         found[f"{method}, deep blocks n = 3, 1 awake, linear"] = own
         for preset in ("asleep gentle", "asleep half"):
-            values = PresetFolders([SHIPPED]).load(preset).settings.changed()
+            values = timed[f"preset {preset}"].settings.changed()
             found[f"{method}, {preset}"] = Ours(**{**values, "method": method})
     for every in (2, 3, 5):
         found[f"negative side n = {every}"] = Ours(negative="asleep", negative_every=every)

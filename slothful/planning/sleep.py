@@ -52,8 +52,7 @@ def asleep_since(settings: Settings, moment: Moment, weight: float = 1.0) -> int
 
 def awake_before(settings: Settings, moment: Moment, weight: float = 1.0) -> int:
     """The last step before that of a moment that is awake; of the first step, itself."""
-    steps = pass_steps(settings, moment, weight)
-    return max((index for index in range(moment.index) if steps[index]), default=0)
+    return _last_before(moment, pass_steps(settings, moment, weight))
 
 
 def pass_steps(settings: Settings, moment: Moment, weight: float = 1.0) -> tuple[bool, ...]:
@@ -85,8 +84,7 @@ def negative_awake_before(settings: Settings, moment: Moment) -> int:
     """The last step before that of a moment in which the negative side is awake; of the first step,
     itself.
     """
-    steps = negative_steps(settings, moment)
-    return max((index for index in range(moment.index) if steps[index]), default=0)
+    return _last_before(moment, negative_steps(settings, moment))
 
 
 def negative_steps(settings: Settings, moment: Moment) -> tuple[bool, ...]:
@@ -128,6 +126,11 @@ def _with_halves(steps: tuple[bool, ...], both: tuple[bool, ...]) -> tuple[bool,
         known = whole if awake else known
         found.append(awake)
     return tuple(found)
+
+
+def _last_before(moment: Moment, steps: Sequence[bool]) -> int:
+    """The last of the awake `steps` before that of a moment; 0 if there is none."""
+    return max((index for index in range(moment.index) if steps[index]), default=0)
 
 
 def _count(moment: Moment) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -184,12 +184,12 @@ class Application:
             hooks.prepare(grid)
         return self.plans.get(name)
 
-    def follow(self, unet: nn.Module, prediction: Prediction | None = None) -> None:
+    def follow(self, unet: nn.Module, prediction: Callable[[], Prediction] = Prediction) -> None:
         """Move to another U-Net (a refiner, a hires checkpoint); no-op on the present one.
 
-        `prediction`: what it predicts, by default the noise on Stable Diffusion's schedule; only
-        whole calls that sleep need to know. Raises `UnsupportedModelError`, and `SettingsError`
-        where the settings do not suit the model; nothing is applied to any U-Net then.
+        `prediction` is asked what it predicts, where whole calls sleep; by default the noise on
+        Stable Diffusion's schedule. Raises `UnsupportedModelError`, `SettingsError` where the
+        settings do not suit the model, and what `prediction` raises; nothing is applied then.
         """
         if unet is self.unet:
             return
@@ -201,7 +201,7 @@ class Application:
             raise
         self._dialect = found[0].dialect
         # before the hooks at each attn1, which then are the first to see its answers
-        self._handles += self._sleeper.follow(unet, found, prediction or Prediction())
+        self._handles += self._sleeper.follow(unet, found, prediction)
         self.unet = unet
         _OWNERS.setdefault(unet, []).append(self)
         before, after = OwnHook(self._before_unet), OwnHook(self._after_unet)
@@ -209,7 +209,7 @@ class Application:
         if self._looks_ahead:
             # before others look at what may lack some rows
             self._handles.append(unet.register_forward_hook(after, prepend=True))
-            making = Making(self.settings, unet, found, Prediction(), Memory(), self._note)
+            making = Making(self.settings, unet, found, prediction, Memory(), self._note)
             self._negative.follow(making, (before, after))
         for modules in found:
             name = modules.site.name

@@ -6,7 +6,7 @@ module's `forward` is replaced: from the beginning of a call of the U-Net to its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -37,7 +37,7 @@ class Sleeper:
         self.is_idle = settings.sleep == AWAKE
 
     def follow(
-        self, unet: nn.Module, found: Sequence[SiteModules], prediction: Prediction
+        self, unet: nn.Module, found: Sequence[SiteModules], prediction: Callable[[], Prediction]
     ) -> list[RemovableHandle]:
         """Move to a U-Net whose sites are `found`; the handles of the hooks that keep what its
         parts give. Raises `SettingsError` where the settings leave nothing of it to sleep.

@@ -52,7 +52,7 @@ class Making:
     settings: Settings
     unet: Any
     found: Sequence[SiteModules]
-    prediction: Prediction
+    prediction: Callable[[], Prediction]
     memory: Memory
     note: Note
 
@@ -320,7 +320,7 @@ class WholePart(DeepPart):
     def __init__(self, making: Making):
         sites = [modules.site for modules in making.found]
         super().__init__(making.anatomy.all_modules, sites, making)
-        self._prediction = making.prediction
+        self._prediction = making.prediction()
 
     def _kept_of(self, output: torch.Tensor, call: Call) -> torch.Tensor:
         return self._prediction.denoised(call.latent, output, call.timestep)
