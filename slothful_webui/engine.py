@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from slothful import Prediction, SettingsError
 
 
@@ -96,6 +98,18 @@ _PREDICTIONS = {
     "v": "velocity", "v_prediction": "velocity", "V_PREDICTION": "velocity",
 }  # fmt: skip
 """The hosts' names for what a model predicts, and the core's."""
+
+
+def timesteps_at(sampler: Any, sigmas: torch.Tensor) -> torch.Tensor:
+    """The timesteps that the U-Net is called with at some sigmas, both (steps,), by a sampler of
+    k-diffusion's kind.
+
+    Forge and reForge turn sigmas into timesteps themselves, whole ones, whatever the sampler says.
+    """
+    sampling = _sampling_of(loaded_model())
+    if sampling is not None:
+        return sampling.timestep(sigmas)
+    return sampler.model_wrap.sigma_to_t(sigmas)
 
 
 def _sampling_of(model: Any) -> Any | None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from slothful import PassClock
+from slothful_webui.engine import timesteps_at
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def pass_timesteps(p: Any) -> tuple[float, ...]:
     if hasattr(sampler, "get_sigmas"):
         sigmas = sampler.get_sigmas(p, steps)
         sigmas = sigmas if last is None else sigmas[steps - last - 1 :]
-        timesteps = sampler.model_wrap.sigma_to_t(sigmas[sigmas > 0].to(torch.float32))
+        timesteps = timesteps_at(sampler, sigmas[sigmas > 0].to(torch.float32))
     else:
         timesteps = sampler.get_timesteps(p, steps)
         timesteps = timesteps if last is None else timesteps[:last]

@@ -44,6 +44,8 @@ class HostPage:
         page.set_default_timeout(TIMEOUT)
         page.on("console", self._note)
         page.on("pageerror", self._note_error)
+        self._sockets: list = []
+        page.on("websocket", self._note_socket)
 
     def _note(self, message) -> None:
         # the webui asks for fonts and scripts of other servers
@@ -56,6 +58,9 @@ class HostPage:
         known = "reading 'props'" in str(error) and "/assets/Blocks-" in stack
         if not known or "slothful" in stack:
             self.errors.append(f"{error} {stack}")
+
+    def _note_socket(self, socket) -> None:
+        self._sockets.append(socket)
 
     def open(self, theme: str = "dark") -> None:
         """Load the page and wait until it can be used."""
@@ -203,6 +208,11 @@ class HostPage:
         self.wait_until(source)
         self.wait_until_idle()
         return read_picture(source())
+
+    def wait_until_answered(self) -> None:
+        """Wait until the server has answered all that gradio has asked it."""
+        self.page.wait_for_timeout(500)  # gradio asks a moment after what it is asked for
+        self.wait_until(lambda: all(socket.is_closed() for socket in self._sockets))
 
     def wait_until_idle(self) -> None:
         """Wait for the end of a generation."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
@@ -201,6 +202,33 @@ def test_offloaded_models_give_the_same_image(pipe, settings):
         assert torch.equal(generate(pipe, steps=3), expected)
     pipe.remove_all_hooks()
     assert application.notes == {}
+
+
+OFFLOADED = {
+    "pooled": Settings(**STRONG),
+    "merged": Settings(method="Token Merging", merge_cross=True, merge_mlp=True),
+    "asleep": sleeping("transformers"),
+}
+
+
+@pytest.mark.parametrize("settings", OFFLOADED.values(), ids=OFFLOADED)
+def test_weights_may_be_elsewhere_until_their_layer_is_called(settings):
+    """As `enable_sequential_cpu_offload` has those of a pipeline's U-Net."""
+    unet = make_empty("sd1")
+    latent, context = torch.ones(1, 4, 16, 16), torch.ones(1, 7, 24)
+
+    def run():
+        with slothful.applied(unet, settings) as application:
+            application.begin_pass("base", slothful.PassClock((900.0, 600.0, 300.0)))
+            output = [unet(latent, step, context).sample for step in (900.0, 600.0, 300.0)][-1]
+        assert application.why_nothing() is None
+        assert application.notes == {}
+        return output
+
+    expected = run()
+    cpu_offload(unet, torch.device("cpu"))
+    assert all(weight.device.type == "meta" for weight in unet.parameters())
+    assert torch.equal(run(), expected)
 
 
 def test_lora_acts_as_if_it_were_in_the_weights():

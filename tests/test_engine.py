@@ -8,6 +8,7 @@ import torch
 from slothful import SettingsError
 from slothful_webui import engine
 from slothful_webui.drawing import describe
+from slothful_webui.timesteps import pass_timesteps
 from standalone.runner import load_script_class
 
 UNET, VAE = torch.nn.Identity(), torch.nn.Identity()
@@ -157,3 +158,19 @@ def test_of_a_flow_whole_calls_cannot_sleep_and_the_error_names_it(hold, model, 
     hold(model)
     with pytest.raises(SettingsError, match=f"sleep of whole calls .* predict '{name}'"):
         engine.running_prediction()
+
+
+@pytest.mark.parametrize("place", ["predictor", "model_sampling"])
+def test_the_steps_are_at_the_timesteps_that_the_unet_gets(hold, place):
+    """Forge and reForge round them, after what reForge's sampler says."""
+    unrounded = torch.tensor([999.0, 599.4, 199.8])
+    rounding = SimpleNamespace(timestep=lambda sigmas: (sigmas * 100).round().long())
+    sampler = SimpleNamespace(
+        get_sigmas=lambda p, steps: torch.cat([unrounded / 100, torch.zeros(1)]),
+        model_wrap=SimpleNamespace(sigma_to_t=lambda sigmas: sigmas * 100),
+    )
+    request = SimpleNamespace(sampler=sampler, steps=3, is_hr_pass=False)
+    hold(webui_model())
+    assert pass_timesteps(request) == pytest.approx([999.0, 599.4, 199.8])
+    hold(predicting(**{place: rounding}))
+    assert pass_timesteps(request) == (999.0, 599.0, 200.0)

@@ -49,6 +49,17 @@ def test_a_kept_token_joins_itself_though_another_is_equal():
     assert joined[0, 4] == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kept", [1, 3, 8, 12])
+def test_a_token_joins_a_kept_one_in_every_precision(kept, dtype):
+    """Products of equal columns may differ in their last bits, as they do in double precision."""
+    for seed in range(5):
+        features = tokens_of(4, 48, 16, seed=seed, dtype=dtype)
+        joined = join_alike(features, torch.arange(0, 48, 4)[:kept])
+        assert joined.min() >= 0
+        assert joined.max() < kept
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=["bags", "products"])
 @settings(max_examples=60, deadline=None)
 @given(

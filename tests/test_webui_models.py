@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from tests.webui import BOTH, METHODS, NEEDS_WEBUI, SLOTHFUL, encode
-from tests.webui_hosts import FORGE, NEEDS_FAMILIES, NEEDS_HYPERTILE, NEEDS_OPTIMIZATIONS, unless
+from tests.webui_hosts import (
+    NEEDS_FAMILIES,
+    NEEDS_HYPERNETWORKS,
+    NEEDS_HYPERTILE,
+    NEEDS_OPTIMIZATIONS,
+)
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -76,7 +81,7 @@ def test_the_results_of_all_optimizations_agree(webui):
         assert np.abs(picture - pictures[0]).max() <= 2, name
 
 
-HYPERNETWORK = pytest.param("<hypernet:probe:1>", marks=unless(FORGE, reason="has none"))
+HYPERNETWORK = pytest.param("<hypernet:probe:1>", marks=NEEDS_HYPERNETWORKS)
 
 
 @pytest.mark.parametrize("network", ["<lora:probe:1>", HYPERNETWORK])

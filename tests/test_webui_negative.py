@@ -8,6 +8,7 @@ import pytest
 from tests.test_webui_faults import HIRES
 from tests.test_webui_models import checkpoint, said_while
 from tests.webui import NEEDS_WEBUI, encode
+from tests.webui_hosts import NEEDS_FAMILIES
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -16,6 +17,7 @@ HALF = {
     "sleep_min_steps": 1,
 }  # fmt: skip
 ASKED = dict(steps=4, negative_prompt="a green square")
+SDXL = dict(**checkpoint("sdxl"), width=384, height=320)
 LONG = "a red circle, " * 40
 COMPOSED = {
     "one image": {},
@@ -25,14 +27,17 @@ COMPOSED = {
     "with noise": dict(sampler_name="DPM++ SDE"),
     "DDIM": dict(sampler_name="DDIM", steps=5),
     "hires": HIRES,
-    "SDXL": dict(**checkpoint("sdxl"), width=384, height=320),
     "split": dict(override_settings={"batch_cond_uncond": False}),
     "long prompt": dict(prompt=LONG),
     "long prompt, padded": dict(prompt=LONG, override_settings={"pad_cond_uncond": True}),
 }
 
 
-@pytest.mark.parametrize("options", COMPOSED.values(), ids=COMPOSED)
+@pytest.mark.parametrize(
+    "options",
+    [*COMPOSED.values(), pytest.param(SDXL, marks=NEEDS_FAMILIES)],
+    ids=[*COMPOSED, "SDXL"],
+)
 def test_it_sleeps_however_the_calls_are_composed(webui, options):
     asked = {**ASKED, **options}
     plain = webui.generate(**asked)[0][0]

@@ -37,6 +37,7 @@ def test_generated_on_the_page_as_over_the_api(page, webui, off):
 
 def test_after_reload_ui_all_is_there_once(page, webui, off):
     page.go_to("Settings")
+    page.wait_until_answered()  # what it was asked before keeps the server from its reload
     page.page.locator("#settings_restart_gradio").click()
     webui.wait_for_start(2)
     page.errors.clear()  # of the connection that went away

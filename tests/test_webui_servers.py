@@ -25,9 +25,11 @@ def own_server(tmp_path):
     """Starts servers with flags of their own, and stops them."""
     servers = []
 
-    def start(*flags, second_copy=None, stored=None):
-        """`stored` are the page's defaults by tab and label, as somebody wrote them down."""
-        folder = tmp_path / f"webui{len(servers)}"
+    def start(*flags, name="webui", second_copy=None, stored=None):
+        """`name` is its data folder's, `second_copy` that of another folder of the extension.
+        `stored` are the page's defaults by tab and label, as somebody wrote them down.
+        """
+        folder = tmp_path / f"{name}{len(servers)}"
         (folder / "models" / "Stable-diffusion").mkdir(parents=True)
         install(folder, SMALL)
         if second_copy is not None:
@@ -71,10 +73,12 @@ def test_weights_stored_in_8_bits(own_server):
     assert np.array_equal(server.generate()[0][0], off)
 
 
-def test_of_two_copies_one_is_used_and_both_are_named(own_server, monkeypatch):
-    server = own_server(second_copy="zip")
+def test_of_two_copies_one_is_used_and_both_are_named(own_server):
+    """One beside the other, as a clone and a zip leave them; the path has letters of all kinds."""
+    copies = "slothful-attention", "slothful-attention-main"
+    server = own_server(name="Bilder für 絵 ", second_copy=copies[1])
     said = server.log.read_text()
-    folders = [server.folder / "extensions" / name for name in ("slothful-attention", "zip")]
+    folders = [server.folder / "extensions" / name for name in copies]
     assert f"installed twice: {folders[0]} is used, {folders[1]} is not" in said
     assert "conflicting option string" not in said
     scripts = server.get("/sdapi/v1/scripts")["txt2img"]

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from tests.webui_hosts import FORGE, HOST, describe_small_model, flags_of
+from tests.webui_hosts import FORGE, HOST, WEBUI, describe_small_model, flags_of
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDS_WEBUI = pytest.mark.skipif(
@@ -79,13 +79,17 @@ class Webui:
         """Wait until it has started, or has reloaded its page so many times less one."""
         # by its log: a request before the webui has added its middleware breaks its start
         for _ in range(900):
-            if self.log.read_text().count("Startup time:") >= times:
+            if self.log.read_text().count("Startup time:") >= times and self._listens():
                 return
             if self._process.poll() is not None:
                 break
             time.sleep(1)
         self.stop()
         raise RuntimeError("the webui did not start:\n" + self.log.read_text()[-3000:])
+
+    def _listens(self) -> bool:
+        with socket.socket() as caller:
+            return caller.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
         """End the process."""
@@ -131,6 +135,8 @@ class Webui:
             # otherwise the API keeps the overrides of a request
             override_settings_restore_afterwards=True,
         )  # fmt: skip
+        if HOST is not WEBUI and body.get("enable_hr"):
+            defaults["hr_cfg"] = 5  # its own has no negative side in the hires pass
         if HOST is FORGE and body.get("enable_hr"):
             defaults["hr_additional_modules"] = ["Use same choices"]  # without them it fails
         status, answer = self.post(f"/sdapi/v1/{path}", {**defaults, **body})

@@ -44,7 +44,7 @@ def join_alike(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     """
     batch, tokens, width = features.shape
     filled = kept
-    if len(kept) % 8:  # a GPU is slow at other numbers; of equals the first is taken
+    if len(kept) % 8:  # a GPU is slow at other numbers
         filled = torch.cat([kept, kept[-1:].expand(-len(kept) % 8)])
     # the length of a token itself does not change to which of them it is closest
     centres = features.index_select(1, filled)
@@ -55,6 +55,8 @@ def join_alike(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     parts = features.split(max(1, _ROOM * tokens * width // len(filled)), dim=1)
     places = [torch.bmm(part, centres).argmax(dim=-1) for part in parts]
     joined = together(places)
+    if len(filled) > len(kept):  # products round as they like, and a copy may seem nearer
+        joined = joined.clamp_(max=len(kept) - 1)
     # a kept token may be equal to another one
     return joined.index_copy_(1, kept, _places(batch, len(kept), features.device))
 

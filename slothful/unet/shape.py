@@ -16,6 +16,9 @@ from .sites import SiteModules, find_sites
 TEXT_TOKENS = 77
 """Tokens of a prompt of usual length."""
 
+FUSED = ("to_kv", "to_qkv")
+"""Projections that hold the weights of others once more: both are there from their fusing on."""
+
 UPSAMPLE = ("Upsample", "Upsample2D")
 """Classes of layers that enlarge the map."""
 
@@ -37,7 +40,7 @@ def shape_of(unet: Any) -> UnetShape:
     parts: dict[tuple[str, str], float] = defaultdict(float)
     rest: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
     for inside, level, module, name in _leaves(unet):
-        if id(module) in own:
+        if id(module) in own or name.endswith(FUSED):
             continue
         site, part = part_of.get(id(module), ("", ""))
         operations = 2.0 * _products(module)

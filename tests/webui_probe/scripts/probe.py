@@ -1,5 +1,6 @@
 """An extension for the tests: reports what hangs on the models, and fails where it is told to."""
 
+import inspect
 import itertools
 
 import torch
@@ -45,7 +46,9 @@ class Probe(scripts.Script):
             hook = vae_part.register_forward_pre_hook(fail)
         unet = _parts(shared.sd_model)[0]
         if event == "residuals":
-            unet.forward = _with_residuals(unet, int(number))
+            takes_them = "control" in inspect.signature(unet.forward).parameters
+            make = _given_residuals if takes_them else _with_residuals
+            unet.forward = make(unet, int(number))
         if event not in _EVENTS:
             return
         calls = []
@@ -77,6 +80,18 @@ def _with_residuals(unet, planned):
         for block in unet.output_blocks:
             h = block(torch.cat([h, skips.pop() + amount], dim=1), embedding, context)
         return unet.out(h)
+
+    return forward
+
+
+def _given_residuals(unet, planned):
+    """The same in Forge and reForge, whose U-Nets are called with what to add."""
+    calls, own = itertools.count(1), unet.forward
+
+    def forward(*args, **kwargs):
+        amount = torch.full((1, 1, 1, 1), 0.1 if next(calls) == planned else 0.0)
+        kwargs["control"] = {"middle": [amount], "output": [amount] * len(unet.output_blocks)}
+        return own(*args, **kwargs)
 
     return forward
 
