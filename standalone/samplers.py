@@ -133,7 +133,7 @@ class Sampler:
         x = noise * sigmas[0] + (0 if init_latent is None else init_latent)
         options: dict[str, Any] = {}
         if self.kind.noise == "steps":
-            options["noise_sampler"] = lambda *_: randn(generators, x.shape[1:])
+            options["noise_sampler"] = lambda *_: randn(generators, x.shape[1:]).to(x.device)
         elif self.kind.noise == "brownian":
             low, high = sigmas[sigmas > 0].min(), sigmas.max()
             tree = sampling.BrownianTreeNoiseSampler

@@ -1,5 +1,6 @@
 """The benchmark of whole pictures runs the calls that samplers make, and adds up what it timed."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from ldm.modules.attention import CrossAttention
 import slothful
 from benchmarks.effects.cost import flop_counter, matrix_products
 from benchmarks.pictures.__main__ import main
-from benchmarks.pictures.report import as_table, rows
+from benchmarks.pictures.report import Conditions, Row, against_targets, as_table, rows
 from benchmarks.pictures.sampling import picture
 from benchmarks.pictures.timing import Measured, Profiled, Timed, measure, script, total
 from benchmarks.pictures.variants import NONE, Call, Ours, Variant, deep, held_bytes, variants
@@ -24,8 +25,9 @@ def unet():
 
 
 def request(unet):
-    """Arguments of a call at `SIZE`, with prompts of usual length."""
+    """Arguments of a call at `SIZE` of one image's halves, with prompts of usual length."""
     latent, timesteps, _ = inputs(unet, height=SIZE[1] // 8, width=SIZE[0] // 8)
+    latent = latent[:1].repeat(2, 1, 1, 1)
     context = torch.randn(2, 77, 24, generator=torch.Generator().manual_seed(0))
     return (latent, timesteps), {"context": context}
 
@@ -116,8 +118,8 @@ def test_every_variant_is_timed_in_each_round(unet):
 
 def test_a_table_says_the_median_of_the_rounds_and_as_many_steps_as_take_no_longer(unet):
     made, shape = picture("Euler", 20, SIZE), slothful.shape_of(unet)
-    name = "deep blocks n = 3, 3 awake"
-    shown: dict[str, Variant] = {NONE: Variant(), name: deep(3, 3)}
+    name = "deep blocks n = 3, 1 awake"
+    shown: dict[str, Variant] = {NONE: Variant(), name: deep(3, 1)}
     calls = shown[name].calls(shape, made)
     asleep = next(i for i, call in enumerate(calls) if not call.keeps)
     full = sum(call.keeps for call in calls)
@@ -146,6 +148,16 @@ def test_a_table_says_the_median_of_the_rounds_and_as_many_steps_as_take_no_long
     steps = int(expected * 20)
     assert (fewer.variant, fewer.relative) == (f"fewer steps: {steps}", steps / 20)
     assert fewer.kernels == 100 * steps
+
+
+def test_targets_are_judged_by_the_clock_on_a_cpu_and_by_the_kernels_on_a_gpu():
+    made = picture("Euler", 20, (512, 512))
+    told = Conditions("sd15", 512, 512, 2, "cuda", "fp16", 1, "wall", 1, False)
+    slow = Row("deep blocks n = 3, 1 awake", 0.6, 0.0, 0.45, "8 of 20", 1.0)
+    (by_clock,) = against_targets(told, made, [slow])
+    (by_kernels,) = against_targets(told, made, [dataclasses.replace(slow, kernel_time=0.4)])
+    assert "60.0%, missed" in by_clock
+    assert "40.0%, met" in by_kernels
 
 
 def test_settings_that_differ_in_their_schedule_alone_are_one_program():

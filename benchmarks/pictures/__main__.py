@@ -127,8 +127,10 @@ def _run(args, unet, model: str, group: list[Picture], chosen: dict[str, Variant
             for name, v in leaders.items()
         }
     inputs = make_inputs(unet, *at.size, args.batch, at.calls[0])
+    latent = inputs[0][0]
+    latent[args.batch // 2 :] = latent[: args.batch // 2]  # as both halves of a CFG batch have it
     clock = CLOCKS[args.clock]
-    steps = sum(map(len, scripts.values())) * args.rounds
+    steps = sum(map(len, scripts.values())) * (args.rounds + (args.device != "cpu"))
     with (
         BACKENDS[args.backend](),
         # as the webui computes in half precision

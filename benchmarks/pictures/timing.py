@@ -86,8 +86,8 @@ def measure(
     progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Measured]:
     """Run the calls of `scripts` under each variant, `rounds` times after a warm-up, call by call
-    in turn and in an order that changes, so that a machine that slows down favours none. `clock`
-    tells the time (s).
+    in turn and in an order that changes, so that a machine that slows down favours none; on a GPU
+    all of them once before, for a kernel's first start takes long. `clock` tells the time (s).
     """
     order, found, kept = random.Random(0), defaultdict(list), dict.fromkeys(variants, 0)
     unets = {name: with_the_same_weights(unet) for name in variants}
@@ -95,7 +95,7 @@ def measure(
     run = functools.partial(_run, inputs, picture)
     with variants[NONE].playing(unets[NONE], picture):
         run(unets[NONE], scripts[NONE][0])  # the warm-up
-    for _ in range(rounds):
+    for number in range(rounds + on_gpu):
         timed: dict[str, list[Timed]] = defaultdict(list)
         with contextlib.ExitStack() as stack:
             plays = {
@@ -112,7 +112,7 @@ def measure(
                 timed[name].append(Timed(call, _now(clock, on_gpu) - begin))
                 kept[name] = max(kept[name], held_bytes(plays[name].kept()))
                 progress()
-        for name in variants:
+        for name in variants if number >= on_gpu else ():
             found[name].append(tuple(timed[name]))
     more = {}
     for name, variant in variants.items() if on_gpu else ():

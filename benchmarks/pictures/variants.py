@@ -17,7 +17,7 @@ from benchmarks.rivals import RIVALS, EasyCache, Rival
 from benchmarks.rivals import tgate as tgate_kinds
 from slothful import Settings, UnetShape, grid_of, plan_site
 from slothful.planning.forecast import LOOKS_AT
-from slothful.settings.methods import NEAR_SIGHTED, NO_METHOD, SELF_ATTENTION, SLEEPS
+from slothful.settings.methods import ASLEEP, NEAR_SIGHTED, NO_METHOD, SELF_ATTENTION, SLEEPS
 from slothful.unet.foreign import OwnHook
 from slothful.unet.memory import Entry
 from slothful_webui.presets import SHIPPED, PresetFolders
@@ -88,7 +88,10 @@ class Ours(Variant):
             plan_site(self.settings, moment, s, grid_of(*picture.size, s.level)) for s in sites
         ]
         asleep = any(isinstance(plan, slothful.Sleep) for plan in plans)
-        return Call("asleep" if asleep else "awake", cost.total_share, not asleep)
+        kind = "asleep" if asleep else "awake"
+        if slothful.is_one_sided(self.settings, moment):
+            return Call(f"{kind}, one side", cost.total_share)
+        return Call(kind, cost.total_share, not asleep)
 
     @contextlib.contextmanager
     def playing(self, unet: nn.Module, picture: Picture) -> Iterator[Play]:
@@ -205,6 +208,7 @@ def variants() -> dict[str, Variant]:
         near = deep(3, awake, method=NEAR_SIGHTED)
         found[f"{NEAR_SIGHTED}, deep blocks n = 3, {awake} awake"] = near
     found["whole calls n = 2"] = asleep("whole calls", 2, sleep_forecast="linear")
+    found["negative side n = 2"] = Ours(negative=ASLEEP)
     folders = PresetFolders([SHIPPED])
     for name in PRESETS:
         found[f"preset {name}"] = Ours(**folders.load(name).settings.changed())
