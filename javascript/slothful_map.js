@@ -39,9 +39,7 @@
             const plan = view.plan(site.name);
             const weight = view.values[site.name] ?? 1;
             const [cell, value] = this.cells[site.name];
-            const words = !plan ? text("skipped") : plan.asleep ? text("asleep")
-                : text("{tokens} tokens per key, {keys} keys", {
-                    tokens: number(plan.stride), keys: plan.keys});
+            const words = this._words(plan);
             write(value, !plan ? (view.nothing ? "" : "\u2013") : plan.asleep ? "z" : number(plan.stride));
             // strides are perceived by their ratio: 1 is the page's own colour, 16 and more the full one
             const heat = plan && !plan.asleep ? Math.min(Math.max(Math.log(plan.stride) / Math.log(16), 0), 1) : 0;
@@ -60,6 +58,19 @@
             this.range.value = weight;
             write(this.shown, number(weight, 2));
         }
+    }
+
+    /** What happens at a site. */
+    _words(plan) {
+        const {text, number} = slothfulAttention.elements;
+        if (!plan || plan.asleep) {
+            return text(plan ? "asleep" : "skipped");
+        }
+        const values = {tokens: number(plan.stride), keys: plan.keys};
+        const words = plan.agents ? text("{tokens} tokens per agent, {keys} agents", values)
+            : text("{tokens} tokens per key, {keys} keys", values);
+        return !plan.channels ? words : text("{words}, {share} % of the channels", {
+            words: words, share: number(100 * plan.channels, 0)});
     }
 
     /** A row for each level; input blocks lead down on the left, output blocks up on the right. */

@@ -25,7 +25,7 @@ from .planning.limits import within_limits
 from .planning.moment import SAME_TIME, Moment, PassClock
 from .planning.nothing import why_nothing
 from .planning.parts import PARTS
-from .planning.plan import Merge, Reduce, SitePlan, Sleep
+from .planning.plan import Agents, Merge, Reduce, SitePlan, Sleep
 from .planning.planner import is_one_sided, plan_site, site_strength
 from .planning.schedule import TRAIN_STEPS, noise_level_time
 from .planning.site import LATENT_FACTOR, Site, grid_of
@@ -79,6 +79,7 @@ __all__ = [
     "PARTS",
     "SAME_TIME",
     "TRAIN_STEPS",
+    "Agents",
     "Application",
     "Cost",
     "MadeCall",

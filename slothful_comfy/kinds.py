@@ -23,7 +23,7 @@ ELSEWHERE = {
 
 OWN = {
     group: frozenset(p.name for p in Settings.parameters() if p.group == group)
-    for group in ("sleep", "negative")
+    for group in ("sleep", "negative", "channels")
 }
 """The groups of parameters that have a node of their own; those of methods give the rest."""
 
@@ -35,6 +35,10 @@ _SLEEP_HELP = (
 _NEGATIVE_HELP = (
     "In some steps, the U-Net runs for the prompt alone. Use it alone, or before or after the "
     "other nodes."
+)
+_CHANNELS_HELP = (
+    "Queries and keys are compared in fewer channels. Use it alone, or before or after the node of "
+    "a method."
 )
 _OLD_HELP = "For workflows with the original's node: its inputs, and what it does with them."
 _BLEND_HELP = "0 keeps one token of each cell as key and value, 1 pools the whole cell."
@@ -130,6 +134,9 @@ def _own_kinds() -> dict[str, Kind]:
     named["Sleep"] = Kind("Sleep (Slothful Attention)", _SLEEP_HELP, sleep, {})
     title = "Negative prompt (Slothful Attention)"
     named["NegativePrompt"] = Kind(title, _NEGATIVE_HELP, negative, {})
+    channels = _group_inputs("channels", channels_depth_1=0.5)
+    title = "Fewer channels (Slothful Attention)"
+    named["FewerChannels"] = Kind(title, _CHANNELS_HELP, channels, {})
     return {f"Slothful_{name}": kind for name, kind in named.items()}
 
 
@@ -160,9 +167,9 @@ KINDS = {**_own_kinds(), **_old_kinds()}
 
 
 def joined(before: Settings | None, given: Mapping[str, Any]) -> Settings:
-    """The settings of a node behind another one, whose settings are `before`: a method, sleep and
-    the negative side join, and each replaces what an earlier node said of it. Raises
-    `SettingsError`.
+    """The settings of a node behind another one, whose settings are `before`: a method, sleep, the
+    negative side and fewer channels join, and each replaces what an earlier node said of it.
+    Raises `SettingsError`.
     """
     values = {} if before is None else before.as_dict()
     groups = {_group_of(name) for name in given}

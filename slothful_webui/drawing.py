@@ -11,6 +11,7 @@ from typing import Any
 
 from slothful import (
     NO_COST,
+    Agents,
     Cost,
     Moment,
     PassClock,
@@ -228,7 +229,7 @@ def _few_keys(chosen: dict[str, list[SitePlan | None]]) -> dict[str, Any] | None
         for name, plans in chosen.items()
         for plan in plans
         if plan is not None
-        and not isinstance(plan, Sleep)
+        and not isinstance(plan, (Sleep, Agents))
         and plan.key_count < FEW_KEYS
         and plan.tokens >= 4 * FEW_KEYS
     ]
@@ -239,8 +240,9 @@ def _few_keys(chosen: dict[str, list[SitePlan | None]]) -> dict[str, Any] | None
 
 
 def _describe_plan(plan: SitePlan) -> dict[str, Any]:
-    """A plan in numbers. "stride" is the tokens for each key that a query sees; "rows" and
-    "columns" are the borders of the windows, "cell" the (height, width) of a cell, in tokens.
+    """A plan in numbers. "stride" is the tokens for each key, or agent, that a query sees; "rows"
+    and "columns" are the borders of the windows, "cell" the (height, width) of a cell, in tokens.
+    "agents" is true where they are no keys, "channels" the part in which scores are computed.
     """
     if isinstance(plan, Sleep):
         return {"grid": plan.grid, "asleep": plan.part}
@@ -249,6 +251,10 @@ def _describe_plan(plan: SitePlan) -> dict[str, Any]:
         "keys": plan.key_count,
         "stride": plan.tokens / plan.key_count,
     }
+    if isinstance(plan, Agents):
+        return {**_describe_plan(plan.pool), **drawn, "agents": True}
+    if plan.score_share < 1:
+        drawn["channels"] = plan.score_share
     if not isinstance(plan, Reduce):
         return drawn
     if plan.tiling is not None:

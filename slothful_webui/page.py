@@ -23,6 +23,8 @@ GROUPS = {
     "tiling": "Tiles",
     "merging": "Token merging",
     "downsampling": "Token downsampling",
+    "agents": "Agents",
+    "channels": "Fewer channels",
     "limits": "Where it applies",
     "blocks": "Individual blocks",
     "vae": "VAE",

@@ -25,11 +25,14 @@ def method_table() -> str:
         "tiles of queries",
         "keys from the rest of the image",
         "merging",
+        "agents",
     )
     rows = []
     for name in METHODS:
         parts = PARTS[name]
-        cells = map(_words, (parts.reduce, parts.tile, parts.global_ratio, parts.merge))
+        keys = parts.reduce if parts.agents is None else None  # who reduce queries
+        own = keys, parts.tile, parts.global_ratio, parts.merge, parts.agents
+        cells = map(_words, own)
         rows.append((f"**{name}**", *cells))
     return _table(header, rows)
 

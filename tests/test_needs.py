@@ -45,7 +45,8 @@ def done(plan):
         return dataclasses.replace(plan, keys_only=False, proportional=False)
     if not isinstance(plan, Reduce):
         return plan
-    return seen(plan.reduction), plan.tiling, plan.key_tiling, seen(plan.global_reduction)
+    windows = plan.tiling, plan.key_tiling, plan.score_share
+    return seen(plan.reduction), seen(plan.global_reduction), *windows
 
 
 def effects(settings, sites):

@@ -15,7 +15,8 @@ from tests.unets import make_unet
 IN_THE_APPLICATION = {"time_axis", "passes", "min_size", "min_width", "min_height",
                       "only_where_it_pays", "vae_tiles", "vae_tile_size",
                       *(p.name for p in Settings.parameters()
-                        if p.group in ("sleep", "negative"))}  # fmt: skip
+                        if p.group in ("sleep", "negative")),
+                      "agent_every"}  # fmt: skip
 """Parameters that decide when plans are made, not what is in them."""
 
 

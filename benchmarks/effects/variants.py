@@ -11,9 +11,11 @@ from typing import Any
 
 from slothful import Settings
 from slothful.settings.methods import (
+    AGENTS,
     DOWNSAMPLING,
     NEAR_SIGHTED,
     NEAR_SIGHTED_TILE,
+    NO_METHOD,
     PLAIN_TILES,
     SLOTHFUL,
     TOKEN_MERGING,
@@ -100,6 +102,11 @@ def _both_strengths(**values: Any) -> dict[str, Any]:
     return dict(in_slothful=6, out_slothful=4, **values)
 
 
+def _channels(share: float) -> dict[str, Any]:
+    """The same share at all levels."""
+    return {f"channels_depth_{depth}": share for depth in (1, 2, 3)}
+
+
 def _pooled(mode: str, k: float, v: float) -> dict[str, Any]:
     return {**STRONG, **_both(mode=mode, k_blend=k, v_blend=v)}
 
@@ -178,9 +185,20 @@ _CONTESTANTS: dict[str, dict[str, Any]] = {
     "Plain Tiles": dict(method=PLAIN_TILES),
     "Token Merging": dict(method=TOKEN_MERGING),
     "Token Downsampling": dict(method=DOWNSAMPLING),
+    "Agent Attention": dict(method=AGENTS),
 }
 """The methods at their defaults."""
+_STUDIED: dict[str, dict[str, Any]] = {
+    "Agent Attention, cells": dict(method=AGENTS, agent_pool="cells"),
+    "Agent Attention, awake every 2": dict(method=AGENTS, agent_every=2, sleep_min_steps=1),
+    "Agent Attention, shortcut 0.1": dict(method=AGENTS, agent_shortcut=0.1),
+    "fewer channels 0.75": dict(method=NO_METHOD, **_channels(0.75)),
+    "fewer channels 0.5": dict(method=NO_METHOD, **_channels(0.5)),
+    "Slothful Attention, fewer channels 0.5": _channels(0.5),
+}
+"""What ships for study."""
 _MORE: dict[str, dict[str, Any]] = {
+    **_STUDIED,
     "Slothful Attention, strengths 6 and 4": _both_strengths(),
     "Slothful Attention, strengths 6 and 4, jittered": _both_strengths(kept_token="jittered"),
     "Slothful Attention, strengths 6 and 4, first token": _both_strengths(kept_token="first"),
@@ -194,6 +212,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "merged keys": dict(method=TOKEN_MERGING, merge_ratio=0.7, time_decay=0),
 }
 _LARGE: dict[str, dict[str, Any]] = {
+    **_STUDIED,
     "Slothful Attention, strengths 6 and 4, jittered": _both_strengths(kept_token="jittered"),
     "Slothful Attention, strength 24": _both(slothful=24),
     "Slothful Attention, at every step": dict(time_decay=0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from .counts import tokens_of
-from .plan import AwakePlan, Merge, Reduce, SitePlan, Sleep
+from .plan import Agents, AwakePlan, Merge, Reduce, SitePlan, Sleep
 from .reduction import COMPARED_CHANNELS
 from .site import Grid
 
@@ -33,13 +33,27 @@ def attention_operations(
     `grid` is its (height, width) in tokens, `channels` are those of a token, `inner` those of a
     projection (all heads). Without a plan: of the attention as it is.
     """
+    if isinstance(plan, Sleep):
+        return 0.0
+    if isinstance(plan, Agents):
+        return _agents_operations(plan, channels, inner, layers)
     if plan is None:
         queries = keys = projected = tokens_of(grid)
-        matching = 0.0
+        matching, share = 0.0, 1.0
     else:
         queries, keys, projected = plan.query_count, plan.key_count, plan.projected_count
-        matching = _matching_operations(plan, channels, layers)
-    each = 4.0 * inner * channels * (queries + projected) + 4.0 * queries * keys * inner
+        matching, share = _matching_operations(plan, channels, layers), plan.score_share
+    # scores take as long as with all channels, for the kernels fill up those that are missing
+    each = 2.0 * inner * ((1.0 + share) * channels * (queries + projected) + 2.0 * queries * keys)
+    return matching + layers * each
+
+
+def _agents_operations(plan: Agents, channels: int, inner: int, layers: int) -> float:
+    """The same for agents: queries ask them, and where they are awake, they ask all keys."""
+    projected = 2 * plan.tokens + plan.projected_count + plan.value_count
+    asked = 2 if plan.since is None else 1
+    each = 2.0 * inner * (channels * projected + 2 * asked * plan.tokens * plan.key_count)
+    matching = _matching_operations(plan.pool, channels, layers) if plan.merges else 0.0
     return matching + layers * each
 
 
@@ -51,7 +65,9 @@ def saved_operations(plan: AwakePlan, channels: int, layers: int = 1) -> float:
 
 def saved_scores(plan: AwakePlan) -> int:
     """Scores of one head that a plan saves in one layer, for one row of the batch."""
-    return plan.tokens**2 - plan.query_count * plan.key_count
+    left = plan.query_count * plan.key_count
+    asks_twice = isinstance(plan, Agents) and plan.since is None
+    return plan.tokens**2 - left * (1 + asks_twice)
 
 
 def searches(plan: AwakePlan, layers: int = 1) -> int:
@@ -63,6 +79,8 @@ def moved_values(plan: AwakePlan, channels: int, layers: int = 1) -> int:
     """Values that a plan copies besides the attention itself, for one row of the batch."""
     if isinstance(plan, Merge):  # the tokens are dealt to two sets, merged and spread again
         return layers * 3 * plan.tokens * channels
+    if isinstance(plan, Agents):
+        return moved_values(plan.pool, channels, layers) if plan.since is None else 0
     moved = (plan.tokens if plan.pools else plan.projected_count) * channels
     if plan.tiling is not None:
         moved += (2 * len(plan.tiling) * plan.key_count + 2 * plan.query_count) * channels
@@ -83,12 +101,12 @@ def pays(plan: AwakePlan, channels: int, heads: int, layers: int = 1) -> bool:
     return gain > cost + PER_VALUE * moved_values(plan, channels, layers)
 
 
-def _matching_operations(plan: SitePlan, channels: int, layers: int) -> float:
+def _matching_operations(plan: Reduce | Merge, channels: int, layers: int) -> float:
     """Of finding which tokens are similar: tomesd's in each layer, ours once a site."""
     if isinstance(plan, Merge):
         others = plan.tokens - plan.destinations
         return 2.0 * channels * plan.destinations * others * layers
-    if isinstance(plan, Sleep) or not plan.merges:
+    if not plan.merges:
         return 0.0
     width = COMPARED_CHANNELS
     projection = channels * plan.tokens if channels > width else 0

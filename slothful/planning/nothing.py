@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ..settings.methods import ASLEEP, AWAKE
 from ..settings.settings import Settings
+from .channels import level_share
 from .limits import within_limits
 from .moment import Moment
 from .parts import PARTS, Parts
@@ -36,6 +37,7 @@ RATIO = "the merge ratio is too small to merge any token"
 NO_METHOD = "no method is chosen, and every step is awake"
 SHORT = "no method is chosen, and the pass has fewer steps than sleep needs"
 STRENGTH = "the strength never exceeds 1 in these steps and blocks"
+CHANNELS = "the share of channels is too close to 1: no channel less is compared"
 CELLS = "the strength is too close to 1: at this size, no tokens share a key"
 TILES = "the tiles are at least as large as the image"
 BOTH = "the tiles are at least as large as the image, and the strength never exceeds 1"
@@ -45,7 +47,20 @@ NOT_RUN = "something else computed the self-attention in all blocks"
 
 REASONS = (
     *(NEVER_CALLED, NO_SITES, NO_HIRES, NO_BASE, SMALL, NARROW, LOW, WEIGHTS, MIDDLE, DEEP),
-    *(NO_METHOD, SHORT, PARTS_OFF, RATIO, STRENGTH, CELLS, TILES, BOTH, PAYS, CHANGING, NOT_RUN),
+    *(
+        NO_METHOD,
+        SHORT,
+        CHANNELS,
+        PARTS_OFF,
+        RATIO,
+        STRENGTH,
+        CELLS,
+        TILES,
+        BOTH,
+        PAYS,
+        CHANGING,
+        NOT_RUN,
+    ),
 )
 """In the order in which they are met: of several, the last came nearest to an effect."""
 
@@ -128,6 +143,8 @@ def reason_of_site(settings: Settings, moment: Moment, site: Site, grid: Grid) -
     if planned_regardless(settings, moment, site, grid) is not None:
         return PAYS
     parts = PARTS[settings.method]
+    if parts == Parts() and level_share(settings, site) < 1:
+        return CHANNELS
     if parts == Parts():
         sleeps = settings.sleep != AWAKE or settings.negative == ASLEEP
         return SHORT if sleeps and is_short(settings, moment) else NO_METHOD

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 
 from ..settings.methods import (
+    AGENTS,
     DOWNSAMPLING,
     NEAR_SIGHTED,
     NEAR_SIGHTED_TILE,
@@ -24,10 +25,11 @@ from ..settings.settings import Settings
 from . import draws
 from .merging import plan_merging
 from .moment import Moment
-from .plan import Merge
+from .plan import Agents, Merge, Reduce
 from .reduction import Reduction, plan_downsampling, plan_reduction
 from .schedule import depth_ratio, lerp, time_ratio
 from .site import LATENT_FACTOR, Grid, Site
+from .sleep import agents_asleep_since
 from .tiling import Tiling, plan_divisor_tiling, plan_tiling
 
 
@@ -39,7 +41,8 @@ class Parts:
     strength, thinning, generator of the kept token): which tokens of a grid become keys. `reaches`
     (settings, site): whether a site is tiled or merged at all. `tile` (settings, moment, site,
     grid): the windows of its queries. `global_ratio` (settings, moment): how many keys a window has
-    from the whole grid, for each one of its own. `merge` (settings, moment, site, grid).
+    from the whole grid, for each one of its own. `merge` (settings, moment, site, grid). `agents`
+    (settings, moment, reduction of the queries): who asks the keys for them.
     """
 
     strength: Callable[[Settings, Site], float] | None = None
@@ -50,6 +53,7 @@ class Parts:
     tile: Callable[[Settings, Moment, Site, Grid], Tiling | None] | None = None
     global_ratio: Callable[[Settings, Moment], float] | None = None
     merge: Callable[[Settings, Moment, Site, Grid], Merge | None] | None = None
+    agents: Callable[[Settings, Moment, Reduce], Agents] | None = None
 
 
 def effect(settings: Settings, moment: Moment, site: Site) -> float:
@@ -76,9 +80,8 @@ def pool_strength(settings: Settings, site: Site) -> float:
 
 def factor_strength(settings: Settings, site: Site) -> float:
     """By the squared factor of the site's depth."""
-    # the middle block of SD1 and SD2 is at depth 8, which shares a factor with depth 4
     factors = settings.downsample_depth_1, settings.downsample_depth_2, settings.downsample_depth_3
-    return factors[min(site.depth.bit_length(), 3) - 1] ** 2
+    return factors[site.third] ** 2
 
 
 # -- reductions
@@ -153,6 +156,28 @@ def downsampled(
         blend=1.0 if settings.downsample_mode == "area" else 0.0,
         generator=generator,
         merges=settings.kept_token == "merged",
+    )
+
+
+def pooled_queries(
+    settings: Settings,
+    site: Site,
+    grid: Grid,
+    strength: float,
+    thinning: float,
+    generator: random.Random | None,
+) -> Reduction:
+    """One agent per cell of `strength` tokens."""
+    return plan_reduction(
+        *grid,
+        mode="2D_AVG",
+        strength=strength,
+        rounding=settings.rounding,
+        thinning=thinning,
+        k_blend=float(settings.agent_pool == "cells"),
+        v_blend=float(settings.agent_pool == "cells"),
+        generator=generator,
+        merges=settings.agent_pool == "merged",
     )
 
 
@@ -235,6 +260,14 @@ def merged(settings: Settings, moment: Moment, site: Site, grid: Grid) -> Merge 
     return plan_merging(settings, grid, ratio, seed)
 
 
+# -- agents
+
+
+def looking_agents(settings: Settings, moment: Moment, pool: Reduce) -> Agents:
+    """One for `strength` queries, their average: asks all keys, and answers all queries."""
+    return Agents(pool, settings.agent_shortcut, agents_asleep_since(settings, moment))
+
+
 PARTS = {
     SLOTHFUL: Parts(strength=pool_strength, reduce=pooled),
     NEAR_SIGHTED_TILE: Parts(
@@ -253,6 +286,7 @@ PARTS = {
     PLAIN_TILES: Parts(reaches=plain_tiles_reach, tile=even_tiles),
     TOKEN_MERGING: Parts(reaches=merging_reaches, merge=merged),
     DOWNSAMPLING: Parts(strength=factor_strength, reduce=downsampled),
+    AGENTS: Parts(strength=pool_strength, reduce=pooled_queries, agents=looking_agents),
     NO_METHOD: Parts(),
 }
 """The methods by their names."""

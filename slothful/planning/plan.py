@@ -23,6 +23,9 @@ class Reduce:
     that one window sees as its own (None: all of them are keys) and `global_reduction` picks the
     keys from the whole grid that every window sees besides (None: there are none). A window's own
     are those of `key_tiling`, the same windows with a halo.
+
+    Queries and keys are compared in a part of the channels of a head, `score_share` in (0, 1];
+    that is all that a plan without the rest means.
     """
 
     grid: Grid
@@ -32,6 +35,7 @@ class Reduce:
     tiling: Tiling | None = None
     global_reduction: Reduction | None = None
     key_tiling: Tiling | None = None
+    score_share: float = 1.0
 
     @property
     def tokens(self) -> int:
@@ -61,11 +65,12 @@ class Reduce:
     @functools.cached_property
     def geometry(self) -> Reduce:
         """The plan by which tokens are moved: where they merge, whichever of a cell is kept."""
+        plan = self if self.score_share == 1 else dataclasses.replace(self, score_share=1.0)
         if not self.merges:
-            return self
+            return plan
         own, shared = self.reduction, self.global_reduction
         return dataclasses.replace(
-            self, reduction=own and own.geometry, global_reduction=shared and shared.geometry
+            plan, reduction=own and own.geometry, global_reduction=shared and shared.geometry
         )
 
     @property
@@ -118,7 +123,7 @@ class Reduce:
         if self.tiling is not None:
             size = f"{self.tiling.rows.size}x{self.tiling.columns.size}"
             text += f", {len(self.tiling)} windows of {size}"
-        return f"{text}, {self.key_count} keys a query"
+        return f"{text}, {self.key_count} keys a query{_in_channels(self.score_share)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +135,7 @@ class Merge:
     the self-`attention`, the `cross`-attention and the `mlp`. With `keys_only`, self-attention
     keeps its queries; with `proportional`, a merged key has the weight of the tokens in it. Source:
     Token Merging for Stable Diffusion (Bolya and Hoffman, 2023); the last two: Token Merging (Bolya
-    et al., 2023) for the weight, this project for the keys.
+    et al., 2023) for the weight, this project for the keys. `score_share` is as in `Reduce`.
     """
 
     grid: Grid
@@ -142,6 +147,7 @@ class Merge:
     mlp: bool
     keys_only: bool
     proportional: bool
+    score_share: float = 1.0
 
     @property
     def tokens(self) -> int:
@@ -175,7 +181,64 @@ class Merge:
 
     def __str__(self) -> str:
         height, width = self.grid
-        return f"{height}x{width} tokens, {self.count} tokens merged, {self.key_count} keys a query"
+        text = f"{height}x{width} tokens, {self.count} tokens merged, {self.key_count} keys a query"
+        return text + _in_channels(self.score_share)
+
+
+@dataclasses.dataclass(frozen=True)
+class Agents:
+    """Few agents ask all keys for the queries, and every query asks the agents:
+    softmax(Q A') [softmax(A K') V], to which each token adds `shortcut` times its own value.
+
+    An agent is the mean of the queries whose tokens `pool` reduces to one. What agents saw in step
+    `since` of the pass is repeated; None: they look now. Source: Agent
+    Attention (Han et al., 2024) without its training, as in AgentSD; what is repeated, this
+    project.
+    """
+
+    pool: Reduce
+    shortcut: float
+    since: int | None
+
+    @property
+    def grid(self) -> Grid:
+        """(height, width) in tokens."""
+        return self.pool.grid
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the grid."""
+        return self.pool.tokens
+
+    @property
+    def merges(self) -> bool:
+        """Whether it is looked for queries that are similar."""
+        return self.since is None and self.pool.merges
+
+    @property
+    def query_count(self) -> int:
+        """Queries that are computed at the site."""
+        return self.tokens
+
+    @property
+    def key_count(self) -> int:
+        """Agents that each query attends to."""
+        return self.pool.key_count
+
+    @property
+    def projected_count(self) -> int:
+        """Tokens that become keys."""
+        return self.tokens if self.since is None else 0
+
+    @property
+    def value_count(self) -> int:
+        """Tokens that become values."""
+        return self.tokens if self.shortcut else self.projected_count
+
+    def __str__(self) -> str:
+        height, width = self.grid
+        text = f"{height}x{width} tokens, {self.key_count} agents"
+        return text if self.since is None else f"{text} of step {self.since}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,8 +278,12 @@ class Sleep:
         return f"{height}x{width} tokens, asleep since step {self.since} ({self.part})"
 
 
-AwakePlan = Reduce | Merge
+AwakePlan = Reduce | Merge | Agents
 """What happens at a site that is computed."""
 
 SitePlan = AwakePlan | Sleep
 """What happens at one site in one call of the U-Net."""
+
+
+def _in_channels(share: float) -> str:
+    return "" if share == 1 else f", compared in {share:.0%} of the channels"

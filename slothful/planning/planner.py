@@ -4,14 +4,17 @@ estimated cost all ask `plan_site`, so that what is shown is what is applied.
 
 from __future__ import annotations
 
+import dataclasses
+
 from ..settings.methods import DEEP, WHOLE
 from ..settings.settings import Settings
 from . import draws
 from .arithmetic import pays
+from .channels import score_share
 from .limits import skipped, within_limits
 from .moment import Moment
 from .parts import PARTS, effect
-from .plan import AwakePlan, Reduce, SitePlan, Sleep
+from .plan import Agents, AwakePlan, Reduce, SitePlan, Sleep
 from .reduction import Reduction
 from .site import Grid, Site
 from .sleep import asleep_since, negative_asleep_since, site_asleep_since
@@ -65,10 +68,9 @@ def may_apply(settings: Settings, site: Site) -> bool:
     """Whether `plan_site` plans anything at a site at some moment, for some grid."""
     if skipped(settings, site):
         return False
-    # the strength is greatest at the peak
-    return reached(settings, site) or (
-        site_strength(settings, Moment(0.0, settings.peak_time), site) > 1
-    )
+    peak = Moment(0.0, settings.peak_time)  # where the strength is greatest
+    strength = site_strength(settings, peak, site)
+    return reached(settings, site) or strength > 1 or score_share(settings, peak, site) < 1
 
 
 def site_strength(settings: Settings, moment: Moment, site: Site) -> float:
@@ -90,7 +92,15 @@ def reached(settings: Settings, site: Site) -> bool:
 def planned_regardless(
     settings: Settings, moment: Moment, site: Site, grid: Grid
 ) -> AwakePlan | None:
-    """What the method does, outside all limits and whatever that saves."""
+    """What the method does, in how many channels, outside all limits and whatever that saves."""
+    plan, share = _by_method(settings, moment, site, grid), score_share(settings, moment, site)
+    if share == 1:
+        return plan
+    assert not isinstance(plan, Agents)  # who are compared with other things
+    return dataclasses.replace(plan or Reduce(grid, 0.0), score_share=share)
+
+
+def _by_method(settings: Settings, moment: Moment, site: Site, grid: Grid) -> AwakePlan | None:
     parts, is_reached = PARTS[settings.method], reached(settings, site)
     if parts.merge is not None:
         return parts.merge(settings, moment, site, grid) if is_reached else None
@@ -103,7 +113,10 @@ def planned_regardless(
         whole = _reduced(settings, moment, site, grid, strength, draws.KEPT) if reduces else None
         # where each token is a cell of its own, nothing is reduced
         fewer = whole is not None and len(whole) < grid[0] * grid[1]
-        return Reduce(grid, strength, whole) if fewer else None
+        if not fewer:
+            return None
+        plan = Reduce(grid, strength, whole)
+        return plan if parts.agents is None else parts.agents(settings, moment, plan)
     halo = tiling.with_halo(settings.tile_halo) if settings.tile_halo else None
     own = shared = None
     if reduces:
@@ -130,5 +143,7 @@ def _reduced(
     reduce = PARTS[settings.method].reduce
     if reduce is None:
         return None
-    generator = None if settings.kept_token == "first" else draws.generator(site, moment, draw)
+    kept = settings.parameter("kept_token")
+    always_first = kept.used_by(settings.method) and settings.kept_token == "first"
+    generator = None if always_first else draws.generator(site, moment, draw)
     return reduce(settings, site, grid, strength, thinning, generator)

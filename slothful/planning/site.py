@@ -38,6 +38,12 @@ class Site:
         """ "in", "middle" or "out"; layers of flat models (B00) are "in"."""
         return {"I": "in", "B": "in", "M": "middle", "O": "out"}[self.name[0]]
 
+    @property
+    def third(self) -> int:
+        """0 on the finest level with self-attention, 1 on the next, 2 on all others."""
+        # the middle block of SD1 and SD2 is at depth 8, which shares a number with depth 4
+        return min(self.depth.bit_length(), 3) - 1
+
     def within(self, levels: int) -> bool:
         """Whether it is on one of the finest `levels` with self-attention."""
         return self.depth < 1 << levels

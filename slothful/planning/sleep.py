@@ -95,6 +95,26 @@ def negative_steps(settings: Settings, moment: Moment) -> tuple[bool, ...]:
     return _scheduled(settings, moment, settings.negative_every, ends)
 
 
+def agents_asleep_since(settings: Settings, moment: Moment) -> int | None:
+    """The step in which agents that repeat at a moment what they saw last looked at the image, None
+    where they look now.
+    """
+    return (
+        None
+        if _agent_steps(settings, moment)[moment.index]
+        else agents_awake_before(settings, moment)
+    )
+
+
+def agents_awake_before(settings: Settings, moment: Moment) -> int:
+    """The last step before that of a moment in which agents look; of the first step, itself."""
+    return _last_before(moment, _agent_steps(settings, moment))
+
+
+def _agent_steps(settings: Settings, moment: Moment) -> tuple[bool, ...]:
+    return _scheduled(settings, moment, settings.agent_every, (0.0, 0.0))
+
+
 def _scheduled(
     settings: Settings,
     moment: Moment,

@@ -11,13 +11,20 @@ NEAR_SIGHTED = "Near-sighted Attention"
 PLAIN_TILES = "Plain Tiles"
 TOKEN_MERGING = "Token Merging"
 DOWNSAMPLING = "Token Downsampling"
+AGENTS = "Agent Attention"
 NO_METHOD = "Sleep only"
 """For sleep alone."""
 
-METHODS = (SLOTHFUL, NEAR_SIGHTED_TILE, NEAR_SIGHTED, PLAIN_TILES, TOKEN_MERGING, DOWNSAMPLING)
+METHODS = (
+    *(SLOTHFUL, NEAR_SIGHTED_TILE, NEAR_SIGHTED, PLAIN_TILES, TOKEN_MERGING, DOWNSAMPLING),
+    AGENTS,
+)
 
 POOLING = (SLOTHFUL, NEAR_SIGHTED)
 """The methods whose keys and values are pools, by the modes and blends."""
+
+STRENGTHS = (*POOLING, AGENTS)
+"""The methods with a strength for input and one for output blocks."""
 
 SUBSAMPLING = (SLOTHFUL, NEAR_SIGHTED_TILE, NEAR_SIGHTED)
 """The methods that keep tokens by the strides of a strength."""
@@ -28,6 +35,9 @@ TILING = (NEAR_SIGHTED_TILE, NEAR_SIGHTED)
 SCHEDULED = tuple(name for name in METHODS if name != NEAR_SIGHTED_TILE)
 """The methods that follow a schedule over time."""
 
+COMPARING = (*(name for name in METHODS if name != AGENTS), NO_METHOD)
+"""The methods in which queries are compared with keys, and with nothing else."""
+
 POOLS = ("AVG", "MAX", "NORM", "SIM")
 MODES = tuple(f"{dimensions}_{pool}" for pool in POOLS for dimensions in ("1D", "2D"))
 ROUNDINGS = ("stride", "smooth")
@@ -36,6 +46,7 @@ SHIFTS = ("none", "random", "alternating")
 TIME_AXES = ("noise level", "pass progress")
 PASSES = ("both", "base", "hires")
 DOWNSAMPLERS = ("nearest", "area")
+AGENT_POOLS = ("cells", "merged")
 
 AWAKE = "nothing"
 SELF_ATTENTION, ATTENTION, TRANSFORMERS = "self-attention", "attention", "transformers"

@@ -79,4 +79,10 @@ ORDER = (
     "negative_every",
     "negative_first",
     "negative_last",
+    "channels_depth_1",
+    "channels_depth_2",
+    "channels_depth_3",
+    "agent_pool",
+    "agent_shortcut",
+    "agent_every",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from .methods import MODES, POOLING
+from .methods import MODES, POOLING, STRENGTHS
 from .parameter import param
 
 
@@ -16,7 +16,9 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
     """The parameters that exist once for the input blocks and once for the output blocks."""
     options: dict[str, Any] = dict(group=side, methods=POOLING)
     # a block's weight can double the strength, and above 1 it reduces
-    strong: dict[str, Any] = dict(needs=(f"{side}_slothful>0.5",), **options)
+    needs = (f"{side}_slothful>0.5",)
+    strong: dict[str, Any] = dict(needs=needs, **options)
+    shared: dict[str, Any] = dict(group=side, methods=STRENGTHS)
     return {
         "mode": param(
             "2D_AVG",
@@ -36,15 +38,17 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             "large values keep the composition.",
             range=(0, 4),
             step=0.1,
-            **strong,
+            needs=needs,
+            **shared,
         ),
         "slothful": param(
             slothful,
             f"{blocks}: strength",
-            "How many tokens share one key and value at the peak; 1 or less has no effect.",
+            "How many tokens share one key and value (or one agent) at the peak; 1 or less has no "
+            "effect.",
             range=(0, 50),
             step=0.5,
-            **options,
+            **shared,
         ),
         "k_blend": param(
             0.0,

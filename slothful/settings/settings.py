@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from .agents import AgentParameters
+from .channels import ChannelParameters
 from .downsampling import DownsamplingParameters
 from .limits import LimitParameters
 from .merging import MergingParameters
@@ -32,6 +34,8 @@ class Settings(
     VaeParameters,
     SleepParameters,
     NegativeParameters,
+    ChannelParameters,
+    AgentParameters,
 ):
     """What the extension shall do to the self-attention, in the terms of the page.
 

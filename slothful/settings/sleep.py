@@ -119,5 +119,5 @@ class SleepParameters:
         range=(1, 50),
         step=1,
         group="sleep",
-        needs=(*_ASLEEP, "negative=asleep"),
+        needs=(*_ASLEEP, "negative=asleep", "agent_every>1"),
     )

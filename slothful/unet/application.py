@@ -228,6 +228,7 @@ class Application:
             self._yields_to,
             functools.partial(self._applied.add, site.name),
             functools.partial(self._note, site.name),
+            self._sleeper.dictionaries,
         )
         self._handles += hooks.register()
         self._site_hooks.setdefault(site.name, []).append(hooks)
@@ -344,11 +345,10 @@ class Application:
 
     def _plan(self, site: Site, grid: Grid) -> SitePlan | None:
         """What happens at a site in this call."""
-        if self.moment is None or not self._at_work:
+        if self.moment is None or not self._at_work or site.name in self._asleep:
             return None
-        if site.name in self._asleep:
-            return None
-        plan = plan_awake(self.settings, self.moment, site, grid)
+        awake = plan_awake(self.settings, self.moment, site, grid)
+        plan = self._sleeper.dictionaries.settled(awake, site)
         self.plans[site.name] = plan
         if not self._applied:
             self._look_why(site, grid)

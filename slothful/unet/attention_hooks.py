@@ -12,6 +12,8 @@ from torch.utils.hooks import RemovableHandle
 from ..planning.plan import SitePlan
 from ..tokens.key_inputs import Match
 from .calls import Args, Dialect, Kwargs
+from .dictionaries import LayerDictionary
+from .fewer_channels import FewerChannels
 from .foreign import OwnHook
 from .obstacles import ANSWERS
 from .weighing import WeightedAttention
@@ -27,7 +29,7 @@ class Layer:
 
     `index` is its place among the `count` layers of its site. Calls `applied` whenever something
     was applied. `shared` is what the layers of a site have in common, `dialect` how they are
-    called.
+    called, `dictionary` what its agents saw.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class Layer:
         shared: Shared,
         applied: Callable[[], None],
         dialect: Dialect,
+        dictionary: LayerDictionary,
     ):
         self.module = module
+        self.dictionary = dictionary
         self.dialect = dialect
         self.index = index
         self.shared = shared
@@ -114,6 +118,8 @@ class AttentionHooks:
         self._plan_for = plan_for
         self._kinds = kinds
         self._note = note
+        attention: nn.Module = layer.module.attn1
+        self._fewer_channels = FewerChannels(attention, layer.weighted, note)
         self._made: dict[type, Kind[Any]] = {}
         self._kind: Kind[Any] | None = None
         self._call: _Call | None = None
@@ -132,13 +138,20 @@ class AttentionHooks:
         """Called before the site's layers with the plan of the site, None to skip it."""
         kind = None if plan is None else self._kind_of(type(plan))
         if kind is not self._kind:
-            self.release()
+            self._release_kind()
             self._kind = kind
+        share = 1.0
         if kind is not None:
             kind.prepare(plan)
+            share = getattr(plan, "score_share", 1.0)
+        self._fewer_channels.prepare(share, [] if kind is None else kind.handles)
 
     def release(self) -> None:
-        """Take off what `prepare` has put on."""
+        """Take off what `prepare` has put on, and keep nothing."""
+        self._release_kind()
+        self._fewer_channels.release()
+
+    def _release_kind(self) -> None:
         if self._kind is not None:
             self._kind.release()
         self._kind = self._call = None
@@ -157,9 +170,10 @@ class AttentionHooks:
         tokens = self._layer.dialect.tokens_of(args, kwargs)
         plan = None if self._stands_aside else self._plan_for(tokens, args, kwargs)
         if plan is None:
-            self._kind.skip()
+            self._skip()
             return None
         queries, context = self._kind.begin(plan, tokens)
+        self._fewer_channels.begin()
         self._call = _Call(args, kwargs, queries.shape[:2])
         return self._layer.dialect.with_queries(queries, context, args, kwargs)
 
@@ -172,8 +186,14 @@ class AttentionHooks:
         if answers.shape[:2] == call.asked:
             return self._kind.end(answers)
         # somebody's `forward` that knows of the tokens from elsewhere
-        self._kind.skip()
+        self._skip()
         self._stands_aside = True
         self._note(ANSWERS)
         plain: torch.Tensor = attention.forward(*call.args, **call.kwargs)
         return plain
+
+    def _skip(self) -> None:
+        """A call is left as it is."""
+        if self._kind is not None:
+            self._kind.skip()
+        self._fewer_channels.skip()

@@ -30,6 +30,7 @@ TENSOR = "it was called with another tensor in addition to its tokens"
 PROCESSOR = "its attention is computed in a way of its own, e.g. with fused projections"
 MERGED = "its tokens are already merged, e.g. by built-in token merging"
 REPEATED = "another extension computes it more than once per step"
+NOT_LINEAR = "its queries and keys are not projected linearly, so all channels are compared"
 
 UNKNOWN_ROWS = "it is not known which rows are positive and which negative"
 OTHER_ROWS = "the rows are not those that were expected"
@@ -43,7 +44,7 @@ is at work there already, None where there is none.
 
 NOTES = (
     *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, PROCESSOR, MERGED, ANSWERS),
-    *(HOOKED, CROSS_CHANGED, MLP_CHANGED, REPEATED),
+    *(HOOKED, CROSS_CHANGED, MLP_CHANGED, REPEATED, NOT_LINEAR),
     *(UNKNOWN_ROWS, OTHER_ROWS, APART, MORE_ROWS, UNET_REPLACED, UNET_HOOKED),
 )
 """All of them, but for what `yields_to` answers."""

@@ -9,17 +9,23 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from ..planning.plan import Merge, Reduce, SitePlan
+from ..planning.plan import Agents, Merge, Reduce, SitePlan
 from ..planning.site import Grid
+from .agents import AgentHooks
 from .attention_hooks import AttentionHooks, Kind, Layer, PlanFor, Shared
 from .calls import Args, Kwargs
+from .dictionaries import Dictionaries, LayerDictionary
 from .foreign import OwnHook
 from .merging import Merging
 from .obstacles import Obstacles, YieldsTo
 from .reducing import Reducing
 from .sites import SiteModules
 
-KINDS: dict[type, Callable[[Layer], Kind[Any]]] = {Reduce: Reducing, Merge: Merging}
+KINDS: dict[type, Callable[[Layer], Kind[Any]]] = {
+    Reduce: Reducing,
+    Merge: Merging,
+    Agents: AgentHooks,
+}
 """Who performs a plan, by its class."""
 
 
@@ -35,6 +41,7 @@ class SiteHooks:
         yields_to: YieldsTo,
         applied: Callable[[], None],
         note: Callable[[str], None],
+        dictionaries: Dictionaries,
     ):
         """`plan_for` is asked in each call with the site's grid; `applied` is called whenever
         something was, `note` with a reason where something planned was not.
@@ -46,7 +53,14 @@ class SiteHooks:
         shared = Shared(len(modules.layers))
         self._hooks = [
             AttentionHooks(
-                Layer(layer, index, shared, applied, modules.dialect),
+                Layer(
+                    layer,
+                    index,
+                    shared,
+                    applied,
+                    modules.dialect,
+                    LayerDictionary(dictionaries, modules.site, index),
+                ),
                 self._unless(Obstacles(layer, yields_to, modules.dialect)),
                 KINDS,
                 note,

@@ -18,6 +18,7 @@ from ..planning.sleep import asleep_since, awake_before, is_measured, is_wanted,
 from ..settings.methods import AWAKE
 from ..settings.settings import Settings
 from .changes import Changes
+from .dictionaries import Dictionaries
 from .memory import Memory
 from .prediction import Prediction
 from .sites import SiteModules
@@ -34,7 +35,8 @@ class Sleeper:
         self._changes = Changes() if is_measured(settings) else None
         self._present: Call | None = None
         self._computed = False  # all of the present call
-        self.is_idle = settings.sleep == AWAKE
+        self.dictionaries = Dictionaries(settings)
+        self.is_idle = settings.sleep == AWAKE and self.dictionaries.is_idle
 
     def follow(
         self, unet: nn.Module, found: Sequence[SiteModules], prediction: Callable[[], Prediction]
@@ -55,6 +57,7 @@ class Sleeper:
         """A new pass: what was kept is of another image."""
         self.end_call()
         self._memory.forget()
+        self.dictionaries.forget()
         if self._changes is not None:
             self._changes.forget()
 
@@ -73,6 +76,7 @@ class Sleeper:
         """
         if self._present is not None:  # the last one failed
             self.forget()
+        self.dictionaries.begin_call(moment, call.key, at_work)
         goes_back = self._memory.begin_call(moment.timestep)
         may_sleep = at_work
         if self._changes is not None:
