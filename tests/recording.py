@@ -25,6 +25,7 @@ import torch
 
 import slothful
 from slothful import METHODS, Moment, PassClock, Settings, plan_site
+from slothful.settings.methods import AGENTS, COMPARING
 from standalone.attention import sdpa_attention
 from standalone.odd_sizes import resized_skips
 from tests.unets import LAYOUTS, make_unet, run
@@ -43,12 +44,13 @@ EVERYWHERE = dict(merge_attention=True, merge_cross=True, merge_mlp=True)
 SAMPLES = dict(method="Token Downsampling", downsample_depth_2=1.7, downsample_depth_3=1.5)
 MODES = [f"{n}D_{pool}" for n in (1, 2) for pool in ("AVG", "MAX", "NORM", "SIM")]
 KEPT = ("first", "jittered", "merged")
+OLDEST = METHODS[:6]
 TILED = ("Near-sighted Tile", "Near-sighted Attention")
 
 
 def variants() -> dict[str, dict]:
     """The settings by name; "pass" and "clock" are for `Application.begin_pass`."""
-    found = {f"{m} by default": dict(method=m) for m in METHODS}
+    found = {f"{m} by default": dict(method=m) for m in OLDEST}
     for kept, rounding in itertools.product(KEPT, ("stride", "smooth")):
         kind = dict(kept_token=kept, rounding=rounding, **WIDE)
         found[f"slothful, {kept}, {rounding}"] = kind
@@ -89,7 +91,7 @@ def variants() -> dict[str, dict]:
             downsample_mode=mode, kept_token=kept
         )
     weights = dict(block_weights={"IN04": 0.5, "OUT04": 2, "IN05": 0}, **WIDE)
-    for method in METHODS:
+    for method in OLDEST:
         found[f"{method}, weights"] = dict(method=method, **weights, **TILES)
         found[f"{method}, where it pays"] = dict(method=method, only_where_it_pays=True, **TILES)
     progress = dict(time_axis="pass progress", peak_time=0.5, time_decay=3, **WIDE)
@@ -99,6 +101,14 @@ def variants() -> dict[str, dict]:
         kind = dict(method=method, tile_shift="random", kept_token=kept, **TILES, **WIDE)
         found[f"{method}, random, {kept}"] = kind
     found["plain, random"] = PLAIN | dict(tile_shift="random")
+    # only added to at the end: by its place, each variant has its layout
+    agents = dict(method=AGENTS, **WIDE)
+    found[f"{AGENTS} by default"] = dict(method=AGENTS)
+    found["agents, cells"] = agents | dict(agent_pool="cells", agent_shortcut=0.2)
+    found["agents, weights"] = agents | dict(block_weights={"IN04": 0.5, "OUT04": 2, "IN05": 0})
+    few = dict(channels_depth_1=0.5, channels_depth_2=0.25, channels_depth_3=0.75)
+    for method in COMPARING:
+        found[f"{method}, fewer channels"] = dict(method=method, **few, **TILES)
     return found
 
 
@@ -175,13 +185,17 @@ def record(keep: dict) -> dict:
     """All of it; what `keep` holds already is taken from there."""
     unets = {layout: make_unet(layout) for layout in LAYOUTS}
     made = {"torch": torch.__version__}
-    made["unpatched"] = {layout: noted(outputs(unet, None)) for layout, unet in unets.items()}
+    own = {layout: noted(outputs(unet, None)) for layout, unet in unets.items()}
+    made["unpatched"] = keep.get("unpatched", own)
     named, old = variants(), keep.get("outputs", {})
     made["outputs"] = {
         key: old.get(key) or noted(outputs(unets[layout], named[name]))
         for name, layout in cases()
         for key in [f"{name} / {layout}"]
     }
+    if own != made["unpatched"]:  # the rest was recorded on a machine with other bits
+        for key in made["outputs"].keys() - old.keys():
+            made["outputs"][key]["hash"] = ""
     old = keep.get("plans", {})
     made["plans"] = {n: old.get(n) or plan_numbers(variant) for n, variant in named.items()}
     made["redrawn"] = keep.get("redrawn", [])

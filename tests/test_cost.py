@@ -10,7 +10,7 @@ from ldm.modules.attention import CrossAttention
 import slothful
 from benchmarks.effects.cost import flop_counter, matrix_products
 from slothful import METHODS, Moment, PassClock, Settings
-from slothful.settings.methods import SLEEPS
+from slothful.settings.methods import COMPARING, SLEEPS
 from standalone.odd_sizes import resized_skips
 from tests.unets import LAYOUTS, inputs, make_unet, run
 
@@ -99,6 +99,45 @@ def test_with_settings_it_is_what_is_left(layout, method, changes, monkeypatch):
     assert total < before
     assert cost.attention_left == pytest.approx(attention, rel=0.05)
     assert cost.total_share == pytest.approx(total / before, rel=0.05)
+
+
+@pytest.mark.parametrize(("method", "layout"), zip(COMPARING, itertools.cycle(LAYOUTS)))
+def test_fewer_channels_cost_less_to_make(method, layout, monkeypatch):
+    monkeypatch.setattr(CrossAttention, "forward", matrix_products)
+    unet, shape = unet_of(layout), slothful.shape_of(unet_of(layout))
+    few = dict(channels_depth_1=0.5, channels_depth_2=0.25, channels_depth_3=0.5)
+    settings = Settings(method=method, **STRONG, **few)
+    moment = Moment(600.0, slothful.noise_level_time(600.0))
+    cost = slothful.estimate(settings, shape, 384, 256, [moment])
+    whole = settings.replace(**dict.fromkeys(few, 1))
+    assert cost.left < slothful.estimate(whole, shape, 384, 256, [moment]).left
+    with slothful.applied(unet, settings):
+        counted(unet, 384, 256)  # where the weights are looked at, once an image
+        attention, total = counted(unet, 384, 256)
+    assert cost.attention_left == pytest.approx(attention, rel=0.05)
+    assert cost.total_share == pytest.approx(total / counted_plain(layout)[1], rel=0.05)
+
+
+@pytest.mark.parametrize("shortcut", [0, 0.5])
+@pytest.mark.parametrize("layout", ["sd1", "sdxl"])
+def test_agents_that_repeat_cost_less(layout, shortcut, monkeypatch):
+    monkeypatch.setattr(CrossAttention, "forward", matrix_products)
+    unet, shape = unet_of(layout), slothful.shape_of(unet_of(layout))
+    agents = dict(method="Agent Attention", agent_every=2, agent_shortcut=shortcut)
+    settings = Settings(**STRONG, **agents, sleep_min_steps=1)
+    steps, time = (600.0, 500.0, 400.0), slothful.noise_level_time
+    times = tuple(map(time, steps))
+    counts, costs = [], []
+    with slothful.applied(unet, settings) as application:
+        application.begin_pass("base", PassClock(steps))
+        for index, timestep in enumerate(steps[:2]):
+            counts.append(counted(unet, 384, 256, timestep)[0])
+            moment = Moment(timestep, time(timestep), index, "base", None, times, index)
+            costs.append(slothful.estimate(settings, shape, 384, 256, [moment]).attention_left)
+        made = slothful.cost_of(settings, shape, application.take_calls())
+    assert costs == pytest.approx(counts, rel=0.05)
+    assert costs[1] < 0.8 * costs[0]
+    assert made.attention_left == pytest.approx(sum(counts), rel=0.05)
 
 
 @pytest.mark.parametrize("part", SLEEPS[1:])

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gc
+import itertools
 import weakref
 
 import pytest
@@ -98,8 +99,7 @@ def test_alone_it_is_the_dense_form(layout):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("method", COMPARING)
-@pytest.mark.parametrize("layout", ["sd1", "sdxl"])
+@pytest.mark.parametrize(("method", "layout"), zip(COMPARING, itertools.cycle(["sd1", "sdxl"])))
 def test_beside_a_method_it_is_the_method_on_the_dense_form(method, layout):
     unet = make_unet(layout)
     tiles = dict(tile_size=16, base_tile_size=16, peak_tile_size=16, plain_tile_size=64)

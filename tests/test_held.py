@@ -31,6 +31,25 @@ def held(unet, settings, layout) -> int:
 
 
 @pytest.mark.parametrize("layout", ["sd1", "sdxl"])
+@torch.no_grad()
+def test_what_agents_saw_is_what_is_held(layout):
+    unet, request, most = unet_of(layout), Request(layout, size=SIZE), 0
+    settings = Settings(
+        method="Agent Attention", agent_every=2, sleep_min_steps=1, time_decay=1, peak_time=0.7,
+        block_weights={"OUT04": 0},
+    )  # fmt: skip
+    with slothful.applied(unet, settings) as application:
+        application.begin_pass("base", PassClock(STEPS))
+        for timestep in STEPS:
+            request.run(unet, timestep)
+            entries = application._sleeper.dictionaries._memory._entries.values()
+            values = [e.value for parts in entries for some in parts.values() for e in some]
+            most = max(most, sum(value.numel() for value in values))
+    expected = 2 * held_numbers(settings, slothful.shape_of(unet), SIZE[1] * 8, SIZE[0] * 8)
+    assert expected / 3 <= most <= expected
+
+
+@pytest.mark.parametrize("layout", ["sd1", "sdxl"])
 @pytest.mark.parametrize("part", PARTS)
 @torch.no_grad()
 def test_it_is_what_is_held(part, layout):

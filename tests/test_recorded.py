@@ -38,7 +38,7 @@ def test_everything_is_recorded():
 def test_outputs_are_those_recorded(name, layout):
     now = noted(outputs(unet_of(layout), NAMED[name]))
     before = OLD["outputs"][f"{name} / {layout}"]
-    if computes_alike(layout):
+    if before["hash"] and computes_alike(layout):
         assert now["hash"] == before["hash"]
     # other arithmetic may find other tokens most similar, which moves the sums a little
     for pair, expected in zip(now["sums"], before["sums"]):
