@@ -96,6 +96,21 @@ def test_extra_networks_compose(webui, network):
     assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[i + 1 :])
 
 
+@pytest.mark.parametrize("network", ["<lora:probe:1>", HYPERNETWORK])
+def test_fewer_channels_are_those_of_the_weights_that_act(webui, network):
+    """Nearly all of the channels: the image is nearer to the network's than to the one without."""
+    few = [{"method": "Sleep only", **{f"channels_depth_{i}": 0.9 for i in (1, 2, 3)}}]
+    prompts = {name: dict(prompt=f"a red circle {n}") for name, n in (("with", network), ("", ""))}
+    plain = {name: webui.generate(**p)[0][0].astype(float) for name, p in prompts.items()}
+    # one after the other on one U-Net, to and fro
+    for name in ("with", "", "with"):
+        changed, said = said_while(webui, few, **prompts[name])
+        away = {other: np.abs(changed - image).mean() for other, image in plain.items()}
+        assert 0 < away[name] < 0.5 * away["" if name else "with"]
+        assert ": skipped " not in said
+    assert webui.hooks() == 0
+
+
 @NEEDS_HYPERTILE
 def test_hypertile_wins_where_it_acts_and_the_page_says_so(webui):
     overrides = {"hypertile_enable_unet": True, "hypertile_max_depth_unet": 0}

@@ -10,7 +10,7 @@ from tests.webui_hosts import NEEDS_HYPERTILE, NEEDS_OPTIMIZATIONS
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
-OTHERS = {name: METHODS[name] for name in ("merging", "plain", "downsampled")}
+OTHERS = {n: METHODS[n] for n in ("merging", "plain", "downsampled", "agents", "channels")}
 VAE = {"vae_tiles": True, "vae_tile_size": 64}
 
 

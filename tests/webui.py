@@ -44,9 +44,11 @@ REQUEST = (
 MERGING = [{"method": "Token Merging", "time_decay": 0, "merge_mlp": True}]
 PLAIN = [{"method": "Plain Tiles", "time_decay": 0, "plain_tile_size": 64, "tile_halo": 1}]
 DOWNSAMPLED = [{"method": "Token Downsampling", "time_decay": 0, "kept_token": "jittered"}]
+AGENTS = [{"method": "Agent Attention", "time_decay": 0, "agent_every": 2, "sleep_min_steps": 1}]
+CHANNELS = [{"method": "Sleep only", **{f"channels_depth_{i}": 0.5 for i in (1, 2, 3)}}]
 METHODS = {
     "slothful": SLOTHFUL, "tile": TILES, "both": BOTH, "merging": MERGING, "plain": PLAIN,
-    "downsampled": DOWNSAMPLED,
+    "downsampled": DOWNSAMPLED, "agents": AGENTS, "channels": CHANNELS,
 }  # fmt: skip
 
 
