@@ -7,6 +7,7 @@ import re
 import pytest
 
 from slothful import FAMILY_SITES, Settings
+from slothful.settings.methods import COMPARING
 from slothful_webui import page
 from slothful_webui.controls import CONTROLS, values_of
 from slothful_webui.presets import SHIPPED, PresetFolders
@@ -99,11 +100,13 @@ def test_what_the_method_does_not_use_is_hidden(built, method):
         if not control.is_site and control.parameter.methods:
             assert answers[control.name]["visible"] == (method in control.parameter.methods)
     headings = {
-        "Input blocks": ("Slothful Attention", "Near-sighted Attention"),
-        "Output blocks": ("Slothful Attention", "Near-sighted Attention"),
+        "Input blocks": ("Slothful Attention", "Near-sighted Attention", "Agent Attention"),
+        "Output blocks": ("Slothful Attention", "Near-sighted Attention", "Agent Attention"),
         "Tiles": ("Near-sighted Tile", "Near-sighted Attention", "Plain Tiles"),
         "Token merging": ("Token Merging",),
         "Token downsampling": ("Token Downsampling",),
+        "Agents": ("Agent Attention",),
+        "Fewer channels": COMPARING,
     }
     for heading, methods in headings.items():
         assert answers[heading]["visible"] == (method in methods)
