@@ -49,7 +49,7 @@ from benchmarks.rivals import RIVALS, EasyCache
 from benchmarks.speed.options import check_only, read_size
 from benchmarks.speed.report import markdown
 from slothful import UnetShape
-from slothful.settings.methods import FORECASTS, NEAR_SIGHTED, SLOTHFUL
+from slothful.settings.methods import AGENTS, FORECASTS, METHODS, NEAR_SIGHTED, SLOTHFUL
 from slothful.unet.foreign import OwnHook
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
@@ -107,6 +107,25 @@ class MeasuredEasyCache(Variant):
 _NO_ENDS = {"sleep_first": 0, "sleep_last": 0}
 
 
+_HALF: dict[str, Any] = {f"channels_depth_{depth}": 0.5 for depth in (1, 2, 3)}
+AWAKE: dict[str, dict[str, Any]] = {
+    **{method: {"method": method} for method in METHODS},
+    "Agent Attention, cells": dict(method=AGENTS, agent_pool="cells"),
+    "Agent Attention, shortcut 0.1": dict(method=AGENTS, agent_shortcut=0.1),
+    "Agent Attention, at every step": dict(method=AGENTS, time_decay=0),
+    "Agent Attention, at every step, awake every 2": dict(
+        method=AGENTS, time_decay=0, agent_every=2
+    ),
+    "Agent Attention, at every step, awake every 3": dict(
+        method=AGENTS, time_decay=0, agent_every=3
+    ),
+    "fewer channels 0.75": dict.fromkeys(_HALF, 0.75),
+    "fewer channels 0.5": _HALF,
+    "Slothful Attention, fewer channels 0.5": dict(method=SLOTHFUL, **_HALF),
+}
+"""Methods, with every step awake; sleep only is none."""
+
+
 def contestants() -> dict[str, Variant]:
     """All that are compared, by name."""
     found: dict[str, Variant] = {f"{share:.0%} of the steps": Fewer(share)
@@ -128,6 +147,7 @@ def contestants() -> dict[str, Variant]:
             found[f"{method}, {preset}"] = Ours(**{**values, "method": method})
     for every in (2, 3, 5):
         found[f"negative side n = {every}"] = Ours(negative="asleep", negative_every=every)
+    found |= {f"awake: {name}": Ours(**values) for name, values in AWAKE.items()}
     both = deep(3, 2, negative="asleep", negative_every=3)
     found["negative side and deep blocks n = 3, 2 awake"] = both
     found |= {name: timed[name] for name in timed if name.startswith(("preset", "whole"))}
