@@ -117,13 +117,15 @@ def main(arguments: list[str] | None = None) -> int:
         prog="benchmarks.reductions", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    parser.add_argument("--model", type=Path, default=SMALL, help="an SD1 checkpoint")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--methods", action="store_true", help="every method's strengths")
     parser.add_argument("--scenes", type=int, default=8)
     parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
     parser.add_argument("--out", type=Path, default=Path("outputs/reductions"))
     replace_unknown_letters()
     args = parser.parse_args(arguments)
-    model = load(SMALL)
+    model = load(args.model, device=args.device)
     rows = []
     print("| reduction | keys left | arithmetic left | relative error |\n| --- | --- | --- | --- |")
     with sdpa_attention():
@@ -146,14 +148,16 @@ def _calls(model: StableDiffusion, count: int, size: int) -> Iterator[tuple[torc
     """(latents, timesteps, text) of one call for each level of noise."""
     scenes = [random_simple_scene(np.random.default_rng(seed)) for seed in range(count)]
     pictures = torch.from_numpy(np.stack([draw(scene, size) for scene in scenes]))
-    latents = model.encode_first_stage(pictures.permute(0, 3, 1, 2) / 127.5 - 1)
+    device = model.alphas_cumprod.device
+    pictures = pictures.permute(0, 3, 1, 2).to(device) / 127.5 - 1
+    latents = model.encode_first_stage(pictures)
     text = model.get_learned_conditioning([scene.caption for scene in scenes])
     for timestep in TIMESTEPS:
         generator = torch.Generator().manual_seed(int(timestep))
-        noise = torch.randn(latents.shape, generator=generator)
+        noise = torch.randn(latents.shape, generator=generator).to(device)
         alpha = model.alphas_cumprod[int(timestep)]
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        yield noisy, torch.full((count,), timestep), text
+        yield noisy, torch.full((count,), timestep, device=device), text
 
 
 def _measure(model, settings, calls, plain) -> tuple[float, float, float]:

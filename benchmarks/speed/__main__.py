@@ -32,9 +32,10 @@ from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
 from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
 from slothful import TRAIN_STEPS, Moment, Settings
-from slothful.settings.methods import METHODS, SLOTHFUL, SUBSAMPLING
+from slothful.settings.methods import METHODS, NO_METHOD, SLOTHFUL, SUBSAMPLING
 from standalone.console import replace_unknown_letters
 
+FEWER = "fewer channels 0.5"
 TEXTBOOK, FIRST = "textbook ", ", first token"
 """Begin and end the names of our methods' textbook forms, and of ours that compute the same."""
 
@@ -99,6 +100,9 @@ def variants(
     found: dict[str, Variant] = {NONE: lambda unet: contextlib.nullcontext(), FLOOR: peers.floor}
     for method in methods:
         found[method] = functools.partial(_ours, settings=settings.replace(method=method))
+    few = {f"channels_depth_{depth}": 0.5 for depth in (1, 2, 3)}
+    half = settings.replace(method=NO_METHOD, **few)
+    found[FEWER] = functools.partial(_ours, settings=half)
     still = settings.replace(method=SLOTHFUL, in_slothful=1, out_slothful=1)
     found["ours, nothing reduced"] = functools.partial(_ours, settings=still)
     depth = 2 ** (settings.tiling_max_depth - 1)
@@ -129,7 +133,8 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
     chosen = variants(settings, moment, SUBSAMPLING if args.quick else METHODS)
     if args.quick:  # which has no time for all
         pairs = [name for method in METHODS for name in (TEXTBOOK + method, method + FIRST)]
-        chosen = {name: v for name, v in chosen.items() if name not in pairs}
+        left_out = (FEWER, *pairs)
+        chosen = {name: v for name, v in chosen.items() if name not in left_out}
     if args.only:
         wanted = (NONE, FLOOR, *args.only)
         chosen = {name: v for name, v in chosen.items() if name.startswith(wanted)}
