@@ -115,6 +115,24 @@ class Comfy:
         return np.asarray(Image.open(path).convert("RGB"))
 
 
+def told(comfy: Comfy, since: int) -> list[str]:
+    """The lines in the log from a position on that are ours."""
+    lines = (line.partition("Slothful Attention: ") for line in comfy.said(since).splitlines())
+    return [said for _, found, said in lines if found]
+
+
+def image_and_told(comfy: Comfy, *chain, **options) -> tuple[np.ndarray, list[str]]:
+    """The image behind a chain of nodes, and what we said meanwhile."""
+    since = len(comfy.said())
+    return comfy.image(*chain, **options), told(comfy, since)
+
+
+def flow_images(comfy: Comfy, flow: "Workflow", saved: list[str]) -> list[np.ndarray]:
+    """The first image of each node that saves some."""
+    made = comfy.run(flow.nodes)
+    return [made[name][0] for name in saved]
+
+
 def prompt_of(comfy: Comfy, drawn: dict) -> dict:
     """A workflow as ComfyUI's page saves it, in the API's form."""
     links = {link[0]: [str(link[1]), link[2]] for link in drawn["links"]}

@@ -22,9 +22,15 @@ from standalone.model.install_into_webui import install
 from standalone.runner import load_script_class
 from tests import chromium
 from tests.browser import close_browser, opened
+from tests.comfy_server import Comfy
 from tests.unets import make_unet
 from tests.webui import NEEDS_WEBUI, Webui
-from tests.webui_models import install_extra_networks, install_families
+from tests.webui_models import (
+    install_extra_networks,
+    install_families,
+    install_lora,
+    install_sdxl_for_comfy,
+)
 
 # how long an example takes, or to think of one, says nothing about what it shows
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,6 +74,33 @@ def webui(tmp_path_factory):
     server = Webui(folder, ("--ckpt", str(folder / "models" / "Stable-diffusion" / SMALL.name)))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def comfy(tmp_path_factory):
+    """The real ComfyUI with the nodes, the small model, a LoRA and a model of SDXL's layout."""
+    folder = tmp_path_factory.mktemp("comfy")
+    install_lora(folder / "models" / "loras")
+    install_sdxl_for_comfy(folder / "models" / "checkpoints")
+    server = Comfy(folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def comfy_off(comfy):
+    """The image without any of our nodes, made before anything else."""
+    return comfy.image()
+
+
+@pytest.fixture
+def leaves_nothing_in_comfy(comfy, comfy_off):
+    """Afterwards nothing is on the models, and off gives the very same image as at first, which is
+    computed anew.
+    """
+    yield
+    assert comfy.get("/probe/left") == []
+    assert np.array_equal(comfy.image(("ProbeFresh", {})), comfy_off)
 
 
 @pytest.fixture(scope="session")

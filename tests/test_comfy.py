@@ -7,9 +7,18 @@ import pytest
 
 from standalone.checkpoint import SMALL
 from standalone.comfy_texts import NODE_TEXTS
-from tests.comfy_server import NEEDS_COMFYUI, ROOT, Comfy, Workflow, prompt_of
+from tests.comfy_server import (
+    NEEDS_COMFYUI,
+    ROOT,
+    Comfy,
+    Workflow,
+    flow_images,
+    image_and_told,
+    prompt_of,
+    told,
+)
 
-pytestmark = [NEEDS_COMFYUI, pytest.mark.usefixtures("leaves_nothing")]
+pytestmark = [NEEDS_COMFYUI, pytest.mark.usefixtures("leaves_nothing_in_comfy")]
 
 TILED = (192, 192)
 """A size that is larger than the smallest tiles."""
@@ -26,44 +35,6 @@ SLOTHFUL = ("Slothful_SlothfulAttention", METHODS["Slothful_SlothfulAttention"])
 EARLY = {"sleep_min_steps": 1, "sleep_first": 0.1, "sleep_last": 0.05}
 SLEEP = ("Slothful_Sleep", EARLY)
 OTHER_SETTINGS = ("Slothful_SlothfulAttention", {"time_decay": 0.0, "in_slothful": 4.0})
-
-
-@pytest.fixture(scope="module")
-def comfy(tmp_path_factory):
-    server = Comfy(tmp_path_factory.mktemp("comfy"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def off(comfy):
-    """The image without any of our nodes, made before anything else."""
-    return comfy.image()
-
-
-@pytest.fixture
-def leaves_nothing(comfy, off):
-    """Afterwards nothing is on the models, and off gives the very same image as at first, which is
-    computed anew.
-    """
-    yield
-    assert comfy.get("/probe/left") == []
-    assert np.array_equal(comfy.image(("ProbeFresh", {})), off)
-
-
-def told(comfy, since):
-    """The lines in the log that are ours."""
-    lines = comfy.said(since).splitlines()
-    return [
-        line.partition("Slothful Attention: ")[2]
-        for line in lines
-        if "Slothful Attention: " in line
-    ]
-
-
-def image_and_told(comfy, *chain, **options):
-    since = len(comfy.said())
-    return comfy.image(*chain, **options), told(comfy, since)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -83,10 +54,10 @@ def test_values_may_be_left_out_and_have_the_defaults(comfy):
     assert np.array_equal(*images)
 
 
-def test_settings_without_effect_give_the_same_image_and_the_reason(comfy, off):
+def test_settings_without_effect_give_the_same_image_and_the_reason(comfy, comfy_off):
     weak = {"in_slothful": 1.0, "out_slothful": 1.0}
     image, lines = image_and_told(comfy, ("Slothful_SlothfulAttention", weak))
-    assert np.array_equal(image, off)
+    assert np.array_equal(image, comfy_off)
     assert lines == ["nothing was applied: the strength never exceeds 1 in these steps and blocks"]
 
 
@@ -111,7 +82,7 @@ def test_sizes_and_batches(comfy, options):
     assert not np.array_equal(comfy.image(SLOTHFUL, **options), comfy.image(**options))
 
 
-def test_an_image_does_not_depend_on_what_else_is_sampled(comfy, off):
+def test_an_image_does_not_depend_on_what_else_is_sampled(comfy, comfy_off):
     """Two samplers in one workflow, with the settings and without, in either order."""
     alone = comfy.image(SLOTHFUL)
     for first in ((), (SLOTHFUL,)):
@@ -120,13 +91,8 @@ def test_an_image_does_not_depend_on_what_else_is_sampled(comfy, off):
         saved = [flow.save(flow.sample(flow.chain(*chain))) for chain in (first, second)]
         images = flow_images(comfy, flow, saved)
         plain, changed = images if not first else images[::-1]
-        assert np.array_equal(plain, off)
+        assert np.array_equal(plain, comfy_off)
         assert np.array_equal(changed, alone)
-
-
-def flow_images(comfy, flow, saved):
-    made = comfy.run(flow.nodes)
-    return [made[name][0] for name in saved]
 
 
 TIMES = ("ProbeTimes", {})
@@ -159,7 +125,7 @@ def test_the_time_of_a_model_with_other_timesteps_is_that_of_the_pass(comfy):
     assert [moments[0][0] for _, moments in seen] == pytest.approx([0, 0.5, 1])
 
 
-def test_sleep_alone_and_beside_a_method_in_either_order(comfy, off):
+def test_sleep_alone_and_beside_a_method_in_either_order(comfy, comfy_off):
     alone, lines = image_and_told(comfy, SLEEP, steps=8)
     assert "; asleep in 3 of 8 steps; " in lines[0]
     first, lines = image_and_told(comfy, SLEEP, SLOTHFUL, steps=8)
@@ -236,14 +202,15 @@ def test_beside_a_controlnet(comfy):
     assert len({each.tobytes() for each in images}) == 3
 
 
+HALF = ("Slothful_NegativePrompt", {"negative_first": 0.0})
 MERGING = ("Slothful_TokenMerging", METHODS["Slothful_TokenMerging"])
 
 
 @pytest.mark.parametrize("event", ["error", "memory", "interrupt"])
-@pytest.mark.parametrize("node", [SLOTHFUL, MERGING, SLEEP], ids=lambda node: node[0])
+@pytest.mark.parametrize("node", [SLOTHFUL, MERGING, SLEEP, HALF], ids=lambda node: node[0])
 def test_nothing_is_left_after_what_happens_inside_the_unet(comfy, node, event):
     with pytest.raises(RuntimeError) as error:
-        comfy.image(node, ("ProbeFault", {"event": event, "at": 20}))
+        comfy.image(node, ("ProbeFault", {"event": event, "at": 20}), steps=10)
     assert ("interrupted" if event == "interrupt" else "planned fault") in str(error.value)
     assert comfy.get("/probe/left") == []
 

@@ -22,14 +22,9 @@ SIZES = ("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple
 SIZE_WIDTH = 16
 
 
-def install_extra_networks(webui: Path) -> None:
-    """A LoRA and a hypernetwork, both named "probe", for the small model's finest level."""
-    generator = torch.Generator().manual_seed(1)
-
-    def random(*shape):
-        return torch.randn(*shape, generator=generator) * 0.2
-
-    weights = {}
+def install_lora(folder: Path) -> None:
+    """A LoRA named "probe" for the small model's finest level."""
+    random, weights = _random_numbers(), {}
     for block, part in itertools.product(range(3), "qkv"):
         name = f"lora_unet_up_blocks_3_attentions_{block}_transformer_blocks_0_attn1_to_{part}"
         weights |= {
@@ -37,6 +32,20 @@ def install_extra_networks(webui: Path) -> None:
             f"{name}.lora_up.weight": random(64, 4),
             f"{name}.alpha": torch.tensor(4.0),
         }
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "probe.safetensors")
+
+
+def _random_numbers():
+    """Makes tensors of a shape; the same ones in the same order every time."""
+    generator = torch.Generator().manual_seed(1)
+    return lambda *shape: torch.randn(*shape, generator=generator) * 0.2
+
+
+def install_extra_networks(webui: Path) -> None:
+    """A LoRA and a hypernetwork, both named "probe", for the small model's finest level."""
+    install_lora(webui / "models" / "Lora")
+    random = _random_numbers()
     layers = [
         {
             "linear.0.weight": random(128, 64),
@@ -53,9 +62,7 @@ def install_extra_networks(webui: Path) -> None:
         "weight_initialization": "Normal", "activate_output": False,
         "last_layer_dropout": False, "dropout_structure": None,
     }  # fmt: skip
-    for folder in ("Lora", "hypernetworks"):
-        (webui / "models" / folder).mkdir()
-    save_file(weights, webui / "models" / "Lora" / "probe.safetensors")
+    (webui / "models" / "hypernetworks").mkdir()
     # the old format: the webui refuses what newer versions of torch put into theirs
     path = webui / "models" / "hypernetworks" / "probe.pt"
     torch.save(hypernetwork, path, _use_new_zipfile_serialization=False)
@@ -105,15 +112,31 @@ def _sdxl(weights, config):
         for key, weight in weights.items()
         if key.startswith("cond_stage_model.")
     }
+    vector = len(SIZES) * 2 * SIZE_WIDTH
+    unet = _sdxl_unet(vector)
+    return first | text | unet, OmegaConf.create(_sdxl_config(config, vector))
+
+
+def _sdxl_unet(vector):
+    """Its weights, with a vector of so many numbers besides the text."""
     unet = _unet_weights("sdxl", num_classes=None, context_dim=[CONTEXT] * 3)
     width = 4 * LAYOUTS["sdxl"]["model_channels"]
-    vector = len(SIZES) * 2 * SIZE_WIDTH
     generator = torch.Generator().manual_seed(4)
     for index, columns in ((0, vector), (2, width)):
         name = f"model.diffusion_model.label_emb.0.{index}"
         unet[f"{name}.weight"] = 0.05 * torch.randn(width, columns, generator=generator)
         unet[f"{name}.bias"] = torch.zeros(width)
-    return first | text | unet, OmegaConf.create(_sdxl_config(config, vector))
+    return unet
+
+
+def install_sdxl_for_comfy(folder: Path) -> None:
+    """A checkpoint named "sdxl" in the sizes that ComfyUI's probe knows: ComfyUI makes 256 numbers
+    of each of six sizes, and adds those of the text as a whole.
+    """
+    folder.mkdir(parents=True)
+    weights = _without_unet(load_file(SMALL)) | _sdxl_unet(CONTEXT + 6 * 256)
+    own = {key: weight.contiguous() for key, weight in weights.items()}
+    save_file(own, folder / "sdxl.safetensors")
 
 
 def _sdxl_config(config, vector):

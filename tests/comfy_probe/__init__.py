@@ -26,6 +26,10 @@ TEXT_SIZES = dict(
     projection_dim=96,
 )  # fmt: skip
 UNET_SIZES = dict(context_dim=96, model_channels=64)
+XL_SIZES = dict(
+    context_dim=96, model_channels=32, transformer_depth=[0, 0, 3, 3, 3, 3],
+    adm_in_channels=96 + 6 * 256,
+)  # fmt: skip
 VAE_SIZES = dict(
     double_z=True, z_channels=4, resolution=256, in_channels=3, out_ch=3, ch=96,
     ch_mult=[1, 1, 1, 1], num_res_blocks=1, attn_resolutions=[], dropout=0.0,
@@ -50,7 +54,13 @@ class _Small(comfy.supported_models.SD15):
         return comfy.supported_models_base.ClipTarget(sd1_clip.SD1Tokenizer, _SmallText)
 
 
-comfy.supported_models.models.append(_Small)
+class _SmallXL(comfy.supported_models.SDXL):
+    unet_config = comfy.supported_models.SDXL.unet_config | XL_SIZES
+    process_clip_state_dict = comfy.supported_models.SD15.process_clip_state_dict
+    clip_target = _Small.clip_target
+
+
+comfy.supported_models.models += [_Small, _SmallXL]
 
 
 class _Node:
@@ -72,7 +82,7 @@ class _FreshNode(_Node):
 
 
 class ProbeLoader(_Node):
-    """The project's small model. ComfyUI's own VAE has 128 channels."""
+    """The small model, or one with its text model and VAE. ComfyUI's own VAE has 128 channels."""
 
     RETURN_TYPES = ("MODEL", "CLIP", "VAE")
 
