@@ -59,6 +59,17 @@ def _layout(plan: Reduce, device: torch.device) -> Layout:
     return _in_view(plan, device) if own_in_view(plan) else _by_index(plan, plan.tiling, device)
 
 
+def window_places(plan: Reduce, device: torch.device) -> torch.Tensor:
+    """The places in the grid of each window's queries: (W, T), in 32 bits."""
+    assert plan.tiling is not None
+    return _window_places(plan.grid, plan.tiling, device)
+
+
+@functools.lru_cache(maxsize=64)
+def _window_places(grid: Grid, tiling: Tiling, device: torch.device) -> torch.Tensor:
+    return _window_indices(grid, tiling, device).int()
+
+
 def _of_whole_grid(plan: Reduce, device: torch.device) -> Layout:
     """Without windows: nothing is dealt."""
     if plan.reduction is None or plan.pools:

@@ -10,13 +10,16 @@ import torch
 from torch import nn
 
 from ..planning.plan import Reduce
+from ..tokens.fused import HALF, FusedMatch, fused_attention, fused_keys
 from ..tokens.group_means import Groups
 from ..tokens.key_inputs import Match, key_inputs, match_tokens
 from ..tokens.layout import Layout, plan_layout
 from ..tokens.moving import deal_keys, join_answers, split_queries
+from ..tokens.trial import fits
 from .attention_hooks import Kind, Layer
 from .calls import Args
 from .foreign import OwnHook
+from .weighing import Answering
 
 
 class Needs(NamedTuple):
@@ -49,6 +52,7 @@ class Reducing(Kind[Reduce]):
         super().__init__(layer)
         self._needs: Needs | None = None
         self._call: Call | None = None
+        self._is_fused = False
 
     def prepare(self, plan: Reduce) -> None:
         """Have those hooks on the projections that a plan needs."""
@@ -87,8 +91,13 @@ class Reducing(Kind[Reduce]):
         other, and each projection takes its half: so a hypernetwork, which sits between, sees
         the tokens that are projected and nothing else.
         """
+        self._is_fused = False
+        attention = self.layer.module.attn1
+        dtype = _projected_dtype(tokens, attention.to_q)
+        if plan.merges and self._can_fuse(plan, tokens, dtype):
+            return self._begin_fused(plan, tokens, dtype)
         layout = plan_layout(plan, tokens.device)
-        tokens = _as_projected(tokens, self.layer.module.attn1.to_q)
+        tokens = tokens.to(dtype)
         # where autocast would turn single precision to half and back at every other step
         with torch.autocast(tokens.device.type, enabled=False) if tokens.is_cuda else nullcontext():
             queries = split_queries(tokens, layout, plan)
@@ -97,12 +106,41 @@ class Reducing(Kind[Reduce]):
         beside = (inputs.keys, inputs.values) if self._beside_context(plan) else None
         given = inputs.keys.shape[:2]
         self._call = Call(plan, layout, inputs.groups, queries.shape[:2], given, beside)
-        self.layer.weighted.log_weights = inputs.log_weights
+        self.layer.weighted.weigh(inputs.log_weights)
         if beside is not None:
             return queries, queries
         if not plan.separate_kv:
             return queries, inputs.keys
         return queries, torch.cat([inputs.keys, inputs.values], dim=1)
+
+    def _can_fuse(self, plan: Reduce, tokens: torch.Tensor, dtype: torch.dtype) -> bool:
+        """Whether a call is left to the kernels: never on a CPU, nor where somebody's `forward` or
+        a host has its own idea of the context's rows.
+        """
+        if not tokens.is_cuda:
+            return False
+        assert self._needs is not None
+        if self._needs.watches or self._beside_context(plan):
+            return False
+        attention = self.layer.module.attn1
+        return fits(plan, tokens, dtype, attention.heads, attention.to_q)
+
+    def _begin_fused(
+        self, plan: Reduce, tokens: torch.Tensor, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same by kernels, in the order of the grid: they find the windows by themselves."""
+        shared = self.layer.shared
+        match = shared.match
+        rows = len(tokens) * plan.windows
+        if not isinstance(match, FusedMatch) or len(match.weights) != rows:
+            match = None
+        made = fused_keys(tokens, plan, dtype, match)
+        shared.match = made.match if self.layer.index + 1 < shared.count else None
+        self._call = None
+        self._is_fused = True
+        answer = functools.partial(fused_attention, plan, self.layer.module.attn1.heads, made.match)
+        self.layer.weighted.answer_by(Answering(made.context.shape[1], answer))
+        return made.queries, made.context
 
     def _beside_context(self, plan: Reduce) -> bool:
         """Whether to_k and to_v get their tokens from here, whatever the context is."""
@@ -116,7 +154,7 @@ class Reducing(Kind[Reduce]):
         """
         shared = self.layer.shared
         match = shared.match
-        if match is None or len(match.log_weights) != len(queries):
+        if not isinstance(match, Match) or len(match.log_weights) != len(queries):
             match = match_tokens(tokens, queries, layout, plan)
         # the last one frees its memory
         shared.match = match if self.layer.index + 1 < shared.count else None
@@ -126,12 +164,16 @@ class Reducing(Kind[Reduce]):
         """Leave the projections as they are, too."""
         super().skip()
         self._call = None
+        self._is_fused = False
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
         """The answers in the order of the grid: (batch, tokens, channels)."""
         call, self._call = self._call, None
-        assert call is not None
         self.layer.applied()
+        if self._is_fused:
+            self._is_fused = False
+            return answers
+        assert call is not None
         return join_answers(answers, call.layout, call.plan)
 
     def _after_queries(
@@ -167,9 +209,9 @@ class Reducing(Kind[Reduce]):
         return deal_keys(projected, call.layout, call.plan, shared)
 
 
-def _as_projected(tokens: torch.Tensor, projection: nn.Module) -> torch.Tensor:
-    """The tokens in half precision where CUDA's autocast would have each projection cast them."""
+def _projected_dtype(tokens: torch.Tensor, projection: nn.Module) -> torch.dtype:
+    """Half precision where CUDA's autocast would have each projection cast the tokens to it."""
     if not (tokens.is_cuda and torch.is_autocast_enabled()):
-        return tokens
+        return tokens.dtype
     dtype = getattr(getattr(projection, "weight", None), "dtype", None)
-    return tokens.to(dtype) if dtype in (torch.float16, torch.bfloat16) else tokens
+    return dtype if dtype in HALF else tokens.dtype
