@@ -81,7 +81,12 @@ def test_a_new_step_waits_for_the_gpu_once(unets, method):
 
 # -- by kernels of Triton, in half precision
 
-PLANS = {"whole": (False, True, False), "tiles": (True, False, True), "near": (True, True, True)}
+PLANS = {
+    "whole": (False, True, False),
+    "tiles": (True, False, True),
+    "near": (True, True, True),
+    "alone": (True, False, False),
+}
 """By the parts of a plan: tiles, groups of their own, groups of the whole grid."""
 MERGING = [m for m in METHODS if m not in ("Token Merging", "Plain Tiles")]
 needs_triton = pytest.mark.skipif(
@@ -91,8 +96,10 @@ needs_triton = pytest.mark.skipif(
 
 @needs_triton
 @pytest.mark.parametrize("adds", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("head", [40, 64, 80, 160])
+@pytest.mark.parametrize(
+    ("head", "dtype"),
+    [(40, torch.float16), (80, torch.float16), (160, torch.float16), (64, torch.bfloat16)],
+)
 @pytest.mark.parametrize("parts", PLANS.values(), ids=PLANS)
 def test_kernels_give_what_torch_gives(parts, head, dtype, adds):
     options = dict(adds_own=adds and parts[1], adds_shared=adds and parts[2])

@@ -20,7 +20,7 @@ PLACES = ("to_own", "each_own", "to_shared", "each_shared")
 
 @triton.jit(do_not_specialize=["rows", "zeros"])
 def prepare(
-    tokens, directions, copied, features, sums, rows, channels, zeros,
+    tokens, directions, copied, features, sums, channels, rows, zeros,
     COPIES: tl.constexpr, SEARCHES: tl.constexpr, WIDTH: tl.constexpr,
     BT: tl.constexpr, BC: tl.constexpr, BZ: tl.constexpr,
 ):  # fmt: skip
@@ -86,7 +86,7 @@ def _nearest(
 )
 def join(
     tokens, features, index, kept_own, kept_shared, joined_own, joined_shared, sizes, sums,
-    tokens_all, count, windows, channels, own, shared, totals, within, sums_own, sums_shared,
+    tokens_all, windows, channels, count, own, shared, totals, within, sums_own, sums_shared,
     SEARCHES: tl.constexpr, TILED: tl.constexpr, OWN: tl.constexpr, SHARED: tl.constexpr,
     ADD_OWN: tl.constexpr, ADD_SHARED: tl.constexpr,
     WIDTH: tl.constexpr, BT: tl.constexpr, BG: tl.constexpr, BC: tl.constexpr,
@@ -178,8 +178,9 @@ def _mean_by_product(
 @triton.jit(do_not_specialize=[*CHANGING, *PLACES, "blocks_own"])
 def means(
     tokens, index, joined_own, joined_shared, sizes, sums, into, weights,
-    tokens_all, count, windows, channels, own, shared, totals, within, sums_own, sums_shared,
-    to_own, each_own, to_shared, each_shared, weights_stride, blocks_own,
+    tokens_all, windows, channels, weights_stride,
+    count, own, shared, totals, within, sums_own, sums_shared,
+    to_own, each_own, to_shared, each_shared, blocks_own,
     WEIGHS: tl.constexpr, TILED: tl.constexpr, ADDED_OWN: tl.constexpr, ADDED_SHARED: tl.constexpr,
     BT: tl.constexpr, BG: tl.constexpr, BC: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
@@ -294,9 +295,9 @@ def _attend(
     do_not_specialize=["count", "own", "shared", "to_own", "each_own", "to_shared", "each_shared"]
 )
 def attend(
-    queries, keys, values, answers, weights, index,
-    tokens_all, count, windows, heads, own, shared,
-    to_own, each_own, to_shared, each_shared, weights_stride, stride, scale,
+    queries, keys, values, answers, weights, index, keys_index,
+    tokens_all, windows, heads, weights_stride, stride,
+    count, own, shared, to_own, each_own, to_shared, each_shared, scale,
     TILED: tl.constexpr, INDEXED: tl.constexpr, SHARED: tl.constexpr,
     HEAD: tl.constexpr, LARGE: tl.constexpr, SMALL: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr,
@@ -305,16 +306,15 @@ def attend(
     weights' logarithms are added to their scores.
 
     Own keys are rows from `to_own` on, `each_own` for a row of the batch, `own` a window; or, if
-    INDEXED, the window's tokens themselves, which all weigh the same.
+    INDEXED, those of them that `keys_index` (windows, own) names, which all weigh the same.
     """
     window, batch, head = tl.program_id(2), tl.program_id(1) // heads, tl.program_id(1) % heads
     token = tl.program_id(0) * BM + tl.arange(0, BM)
     inside = token < count
     place = token
-    mine = index
     if TILED:
-        mine = index + window * count
-        place = tl.load(mine + token, mask=inside, other=0)
+        place = tl.load(index + window * count + token, mask=inside, other=0)
+    mine = keys_index + window * own
     large, small = tl.arange(0, LARGE), LARGE + tl.arange(0, 16 if SMALL == 0 else SMALL)
     exists = small < HEAD
     at = (batch * tokens_all + place) * stride + head * HEAD

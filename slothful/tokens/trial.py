@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from ..planning.plan import Reduce
 from ..planning.reduction import COMPARED_CHANNELS, plan_reduction
@@ -17,7 +18,6 @@ from .fused import HALF, can_fuse, fused_attention, fused_keys, kind_of
 from .key_inputs import key_inputs, match_tokens
 from .layout import plan_layout
 from .moving import deal_keys, join_answers, split_queries
-from .weighted_attention import attention_with_bias
 
 GRID, BATCH, CHANNELS, HEADS = (32, 64), 2, 96, 3
 ALLOWED = 0.02
@@ -48,15 +48,20 @@ def fits(
         return False
     if 2 * len(tokens) * plan.tokens * largest >= _ROOM or len(tokens) * heads >= _BLOCKS:
         return False
+    if tokens.device.index != torch.cuda.current_device():
+        return False
     return agrees(*kind_of(plan), tokens.dtype, dtype, head, tokens.device)
 
 
 def plan_like(tiled: bool, own: bool, shared: bool) -> Reduce:
-    """A small plan with such parts."""
+    """A small plan with such parts; of tiles alone, one with keys that stand for themselves."""
     tiling = tiling_of(GRID, (2, 4)) if tiled else None
     window = GRID if tiling is None else tiling.window
-    each = plan_reduction(*window, mode="2D_AVG", strength=6, merges=True) if own else None
-    grid = plan_reduction(*GRID, mode="2D_AVG", strength=20, merges=True) if shared else None
+    merges = own or shared
+    each = plan_reduction(*window, mode="2D_AVG", strength=6, merges=merges)
+    grid = plan_reduction(*GRID, mode="2D_AVG", strength=20, merges=merges)
+    if merges:
+        return Reduce(GRID, 6.0, each if own else None, tiling, grid if shared else None)
     return Reduce(GRID, 6.0, each, tiling, grid)
 
 
@@ -68,8 +73,9 @@ def by_torch(
     """
     layout = plan_layout(plan, tokens.device)
     query, key, value = weights
-    match = match_tokens(like, split_queries(like, layout, plan), layout, plan)
-    queries = split_queries(tokens, layout, plan)
+    queries, match = split_queries(tokens, layout, plan), None
+    if plan.merges:
+        match = match_tokens(like, split_queries(like, layout, plan), layout, plan)
     inputs = key_inputs(tokens, queries, layout, plan, match)
     projected = []
     for each in (key, value):
@@ -77,7 +83,8 @@ def by_torch(
         shared = None if inputs.groups is None else inputs.groups.means(made)
         projected.append(deal_keys(made, layout, plan, shared))
     queries, keys, values = map(_heads, (queries @ query, *projected))
-    answers = attention_with_bias(queries, keys, values, match.log_weights)
+    bias = None if match is None else match.log_weights[:, None, None]
+    answers = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
     return join_answers(answers.transpose(1, 2).flatten(2), layout, plan)
 
 

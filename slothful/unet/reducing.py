@@ -60,7 +60,8 @@ class Reducing(Kind[Reduce]):
         attention, deals = self.layer.module.attn1, plan.tiling is not None
         watches = deals and "forward" in vars(attention)
         separates = plan.separate_kv or self._beside_context(plan)
-        needs = Needs(deals, separates, plan.merges, watches)
+        weighs = plan.merges or (deals and _is_on_gpu(attention.to_q))
+        needs = Needs(deals, separates, weighs, watches)
         if needs == self._needs:
             return
         self.release()
@@ -94,7 +95,7 @@ class Reducing(Kind[Reduce]):
         self._is_fused = False
         attention = self.layer.module.attn1
         dtype = _projected_dtype(tokens, attention.to_q)
-        if plan.merges and self._can_fuse(plan, tokens, dtype):
+        if self._can_fuse(plan, tokens, dtype):
             return self._begin_fused(plan, tokens, dtype)
         layout = plan_layout(plan, tokens.device)
         tokens = tokens.to(dtype)
@@ -120,7 +121,7 @@ class Reducing(Kind[Reduce]):
         if not tokens.is_cuda:
             return False
         assert self._needs is not None
-        if self._needs.watches or self._beside_context(plan):
+        if not self._needs.weighs or self._needs.watches or self._beside_context(plan):
             return False
         attention = self.layer.module.attn1
         return fits(plan, tokens, dtype, attention.heads, attention.to_q)
@@ -133,7 +134,7 @@ class Reducing(Kind[Reduce]):
         match = shared.match
         rows = len(tokens) * plan.windows
         if not isinstance(match, FusedMatch) or len(match.weights) != rows:
-            match = None
+            match = None  # of another batch
         made = fused_keys(tokens, plan, dtype, match)
         shared.match = made.match if self.layer.index + 1 < shared.count else None
         self._call = None
@@ -207,6 +208,11 @@ class Reducing(Kind[Reduce]):
             return None
         shared = None if call.groups is None else call.groups.means(projected)
         return deal_keys(projected, call.layout, call.plan, shared)
+
+
+def _is_on_gpu(projection: nn.Module) -> bool:
+    weight = getattr(projection, "weight", None)
+    return isinstance(weight, torch.Tensor) and weight.is_cuda
 
 
 def _projected_dtype(tokens: torch.Tensor, projection: nn.Module) -> torch.dtype:

@@ -80,10 +80,11 @@ class WeightedAttention:
             self.answer_by(None)  # a replaced `forward` has keys of its own
             return None
         self._projected[name] = projected
-        single = projected[:, :1]
-        query = self._projected.get("to_q")
-        # keys of all rows may come one after the other, in a single row
-        return single if query is None else single.expand(len(query), -1, -1)
+        single, query = projected[:, :1], self._projected.get("to_q")
+        if query is None or query.shape[0] == projected.shape[0]:
+            return single
+        # keys of all rows came one after the other, in a single row
+        return single.expand(query.shape[0], -1, -1)
 
     def _before_output(self, layer: nn.Module, args: Args) -> Args | None:
         if self.answering is None:
