@@ -13,9 +13,9 @@ SCALE = tl.constexpr(2.0**24)
 """Tokens are added as whole numbers, times this: single precision's own rounding, and 2**39 can be
 held."""
 
-CHANGING = ("count", "own", "shared", "totals", "within", "sums_own", "sums_shared")
+CHANGING = ("windows", "count", "own", "shared", "totals", "within", "sums_own", "sums_shared")
 PLACES = ("to_own", "each_own", "to_shared", "each_shared")
-"""Numbers that follow the schedule: a kernel is not compiled anew for other ones."""
+"""Numbers that change with the schedule or the size: a kernel is not compiled anew for them."""
 
 
 @triton.jit(do_not_specialize=["rows", "zeros"])
@@ -81,9 +81,7 @@ def _nearest(
     return where
 
 
-@triton.jit(
-    do_not_specialize=["count", "own", "shared", "totals", "within", "sums_own", "sums_shared"]
-)
+@triton.jit(do_not_specialize=[*CHANGING])
 def join(
     tokens, features, index, kept_own, kept_shared, joined_own, joined_shared, sizes, sums,
     tokens_all, windows, channels, count, own, shared, totals, within, sums_own, sums_shared,
@@ -291,9 +289,7 @@ def _attend(
     return most, total, answer, answer_more
 
 
-@triton.jit(
-    do_not_specialize=["count", "own", "shared", "to_own", "each_own", "to_shared", "each_shared"]
-)
+@triton.jit(do_not_specialize=["windows", "heads", "count", "own", "shared", *PLACES])
 def attend(
     queries, keys, values, answers, weights, index, keys_index,
     tokens_all, windows, heads, weights_stride, stride,
