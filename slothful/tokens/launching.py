@@ -8,6 +8,9 @@ import torch
 
 Grid = tuple[int, int, int]
 
+OTHERWISE = (TypeError, ValueError, AttributeError)
+"""What a Triton raises that wants to be asked in another way."""
+
 _COMPILED: dict[tuple[Any, ...], Any] = {}
 
 
@@ -29,11 +32,15 @@ def launch(
     device = tensors[0].device.index
     dtypes = [tensor.dtype for tensor in tensors]
     key = (kernel, device, *dtypes, fixed, *constants.values(), *how.values())
+    # what lies at odd places in memory is compiled for that
+    even = not any(tensor.data_ptr() % 16 for tensor in tensors)
     compiled = _COMPILED.get(key)
-    if compiled is not None and not any(tensor.data_ptr() % 16 for tensor in tensors):
-        compiled[grid](*tensors, *fixed, *changing, *constants.values())
-        return
+    if compiled is not None and even:
+        try:
+            compiled[grid](*tensors, *fixed, *changing, *constants.values())
+            return
+        except OTHERWISE:
+            _COMPILED[key] = None
     compiled = kernel[grid](*tensors, *fixed, *changing, **constants, **how)
-    # what lies at odd places in memory was compiled for that
-    if not any(tensor.data_ptr() % 16 for tensor in tensors):
+    if even and key not in _COMPILED:
         _COMPILED[key] = compiled
