@@ -79,9 +79,11 @@ class FusedKeys(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def can_fuse(plan: Reduce) -> bool:
-    """Whether tiles lie side by side, and either nothing is pooled or similar tokens stand for each
-    other.
+    """Whether tiles lie side by side, queries and keys have all their channels, and either nothing
+    is pooled or similar tokens stand for each other.
     """
+    if plan.score_share < 1:
+        return False
     if plan.tiling is None:
         return plan.merges and plan.global_reduction is None
     if not plan.tiling.side_by_side:

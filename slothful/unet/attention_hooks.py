@@ -84,7 +84,7 @@ class Kind(Generic[AnyPlan]):
 
     def skip(self) -> None:
         """Called in the place of `begin` where a call has to be left as it is."""
-        self.layer.weighted.weigh(None)
+        self.layer.weighted.skip()
 
     def release(self) -> None:
         """Take off what `prepare` has put on."""

@@ -55,11 +55,11 @@ class Merging(Kind[Merge]):
         if self._input is None:  # attn1 was called by somebody else than its layer
             self._input = tokens
         self._plan, self._match = plan, TokenMatch(self._input, plan, self.layer.index)
-        self.layer.weighted.weigh(None)
+        self.layer.weighted.log_weights = None
         if not plan.attention:
             return tokens, tokens
         if plan.proportional:
-            self.layer.weighted.weigh(self._match.log_sizes())
+            self.layer.weighted.log_weights = self._match.log_sizes()
         merged = self._match.merge(tokens)
         return (tokens if plan.keys_only else merged), merged
 

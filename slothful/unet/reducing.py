@@ -19,7 +19,7 @@ from ..tokens.trial import fits
 from .attention_hooks import Kind, Layer
 from .calls import Args
 from .foreign import OwnHook
-from .weighing import Answering
+from .weighing import ByKernels
 
 
 class Needs(NamedTuple):
@@ -92,7 +92,7 @@ class Reducing(Kind[Reduce]):
         other, and each projection takes its half: so a hypernetwork, which sits between, sees
         the tokens that are projected and nothing else.
         """
-        self._is_fused = False
+        self.skip()  # what a call that failed has left
         attention = self.layer.module.attn1
         dtype = _projected_dtype(tokens, attention.to_q)
         if self._can_fuse(plan, tokens, dtype):
@@ -107,7 +107,7 @@ class Reducing(Kind[Reduce]):
         beside = (inputs.keys, inputs.values) if self._beside_context(plan) else None
         given = inputs.keys.shape[:2]
         self._call = Call(plan, layout, inputs.groups, queries.shape[:2], given, beside)
-        self.layer.weighted.weigh(inputs.log_weights)
+        self.layer.weighted.log_weights = inputs.log_weights
         if beside is not None:
             return queries, queries
         if not plan.separate_kv:
@@ -137,10 +137,9 @@ class Reducing(Kind[Reduce]):
             match = None  # of another batch
         made = fused_keys(tokens, plan, dtype, match)
         shared.match = made.match if self.layer.index + 1 < shared.count else None
-        self._call = None
         self._is_fused = True
         answer = functools.partial(fused_attention, plan, self.layer.module.attn1.heads, made.match)
-        self.layer.weighted.answer_by(Answering(made.context.shape[1], answer))
+        self.layer.weighted.by_kernels = ByKernels(made.context.shape[1], answer)
         return made.queries, made.context
 
     def _beside_context(self, plan: Reduce) -> bool:

@@ -14,47 +14,35 @@ from ..tokens.weighted_attention import weighted_attention
 from .calls import Args
 from .foreign import OwnHook
 
-Projected = torch.Tensor
-"""What a projection gives: (batch, tokens, inner)."""
 
-
-class Answering(NamedTuple):
-    """How the next call is answered: from `keys` tokens that become keys, by
-    answer(query, key, value), each as it was projected.
+class ByKernels(NamedTuple):
+    """How a call is answered by kernels: from `keys` tokens that become keys, by
+    answer(query, key, value), each (batch, tokens, inner) as it was projected.
     """
 
     keys: int
-    answer: Callable[[Projected, Projected, Projected], Projected]
+    answer: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class WeightedAttention:
-    """Hooks on an attn1 that answer in the place of the active optimization while `answering` is
-    set.
+    """Hooks on an attn1 that answer in the place of the active optimization while `log_weights` is
+    set: a (batch, keys) tensor, the logarithm of each key's weight; minus infinity hides a key.
+    Where `by_kernels` is set, that answers.
 
     None of the hosts' optimizations takes a bias for the scores. So the active one gets a single
-    token to work on, and its answer is replaced by that of torch's own attention, or of another,
-    over what to_q, to_k and to_v gave. Source: proportional attention (Token Merging, Bolya et al.,
-    2023).
+    token to work on, and its answer is replaced by that of torch's own attention over what to_q,
+    to_k and to_v gave. Source: proportional attention (Token Merging, Bolya et al., 2023).
     """
 
     def __init__(self, attention: nn.Module):
         self.attention: Any = attention
-        self.answering: Answering | None = None
+        self.log_weights: torch.Tensor | None = None
+        self.by_kernels: ByKernels | None = None
         self._projected: dict[str, torch.Tensor] = {}
 
-    def weigh(self, log_weights: torch.Tensor | None) -> None:
-        """In the next call, add a (batch, keys) tensor to the scores, the logarithm of each key's
-        weight; minus infinity hides a key. None: all weigh the same, and nothing is replaced.
-        """
-        if log_weights is None:
-            self.answer_by(None)
-        else:
-            by_weights = functools.partial(self._by_weights, log_weights)
-            self.answer_by(Answering(log_weights.shape[-1], by_weights))
-
-    def answer_by(self, answering: Answering | None) -> None:
-        """How the next call is answered; None: as it is."""
-        self.answering = answering
+    def skip(self) -> None:
+        """A call is left as it is."""
+        self.log_weights = self.by_kernels = None
         self._projected.clear()
 
     def register(self) -> list[RemovableHandle]:
@@ -72,12 +60,16 @@ class WeightedAttention:
         return handles
 
     def _keep(
-        self, name: str, projection: nn.Module, args: Args, projected: Projected
+        self, name: str, projection: nn.Module, args: Args, projected: torch.Tensor
     ) -> torch.Tensor | None:
-        if self.answering is None:
+        if self.by_kernels is not None:
+            keys = self.by_kernels.keys
+        elif self.log_weights is not None:
+            keys = self.log_weights.shape[-1]
+        else:
             return None
-        if name != "to_q" and projected.shape[1] != self.answering.keys:
-            self.answer_by(None)  # a replaced `forward` has keys of its own
+        if name != "to_q" and projected.shape[1] != keys:
+            self.skip()  # a replaced `forward` has keys of its own
             return None
         self._projected[name] = projected
         single, query = projected[:, :1], self._projected.get("to_q")
@@ -87,19 +79,19 @@ class WeightedAttention:
         return single.expand(query.shape[0], -1, -1)
 
     def _before_output(self, layer: nn.Module, args: Args) -> Args | None:
-        if self.answering is None:
+        if self.by_kernels is not None:
+            answer, self.by_kernels = self.by_kernels.answer, None
+            return (answer(*(self._projected.pop(n) for n in ("to_q", "to_k", "to_v"))), *args[1:])
+        if self.log_weights is None:
             return None
-        answering, self.answering = self.answering, None
-        answers = answering.answer(*(self._projected.pop(n) for n in ("to_q", "to_k", "to_v")))
-        return (answers, *args[1:])
+        query, key, value = (self._heads_of(name) for name in ("to_q", "to_k", "to_v"))
+        log_weights, self.log_weights = self.log_weights.to(query.dtype), None
+        answers = weighted_attention(query, key, value, log_weights)
+        return (answers.transpose(1, 2).flatten(2), *args[1:])
 
-    def _by_weights(self, log_weights: torch.Tensor, *projected: Projected) -> Projected:
-        query, key, value = map(self._heads_of, projected)
-        answers = weighted_attention(query, key, value, log_weights.to(query.dtype))
-        return answers.transpose(1, 2).flatten(2)
-
-    def _heads_of(self, projected: Projected) -> torch.Tensor:
-        """(batch, tokens, inner) -> (batch, heads, tokens, channels)."""
+    def _heads_of(self, name: str) -> torch.Tensor:
+        """What was projected: (batch, tokens, inner) -> (batch, heads, tokens, channels)."""
+        projected = self._projected.pop(name)
         batch, tokens, _ = projected.shape
         # a plain view, as this is done for every layer: einops and unflatten take longer
         return projected.view(batch, tokens, self.attention.heads, -1).transpose(1, 2)
