@@ -19,12 +19,15 @@ from tests.test_hooks import ALL_ACT, STRONG
 from tests.twins import make_empty, make_twins, run_both, run_twin
 from tests.unets import LAYOUTS, inputs, module_state
 
+FEW = dict(channels_depth_1=0.5, channels_depth_2=0.25, channels_depth_3=0.5)
 METHODS = {
     **ALL_ACT,
     "tiles": Settings(method="Plain Tiles", plain_tile_size=64, min_size=0),
     "merged": Settings(method="Token Merging", merge_ratio=0.5, merge_cross=True, merge_mlp=True),
     "merged keys": Settings(method="Token Merging", merge_keys_only=True, merge_proportional=True),
     "downsampled": Settings(method="Token Downsampling"),
+    "agents": Settings(method="Agent Attention", agent_shortcut=0.2),
+    "fewer channels": Settings(method="Near-sighted Attention", **FEW),
 }
 
 
@@ -46,7 +49,7 @@ def test_sites_and_costs_are_those_of_ldm(layout):
     assert slothful.shape_of(twin) == slothful.shape_of(unet)
 
 
-EVERYWHERE = ("near-sighted pool", "merged")
+EVERYWHERE = ("near-sighted pool", "merged", "agents", "fewer channels")
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -34,6 +34,8 @@ METHODS = {
     "windows": Settings(method="Near-sighted Tile", tile_size=16, tile_shift="random"),
     "merging": Settings(**MERGING),
     "all merged": Settings(**MERGING, merge_keys_only=False),
+    "agents": Settings(method="Agent Attention", time_decay=0),
+    "channels": Settings(method="Near-sighted Tile", tile_size=16, channels_depth_1=0.5),
 }
 every_method = pytest.mark.parametrize("settings", METHODS.values(), ids=METHODS)
 either_order = pytest.mark.parametrize("first", ["ours", "theirs"])
@@ -145,7 +147,8 @@ def test_once_theirs_is_gone_ours_is_applied_again(sd1_unet):
     assert "IN01" in application.applied_sites
 
 
-@every_method
+# agents leave it all tokens
+@pytest.mark.parametrize("settings", [s for name, s in METHODS.items() if name != "agents"])
 def test_a_replaced_attention_that_knows_of_all_tokens_is_asked_without_ours(settings):
     unet = make_unet("sd1")
     attention, original = first_block(unet).attn1, first_block(unet).attn1.forward
