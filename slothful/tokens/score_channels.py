@@ -31,10 +31,10 @@ def best_mixing(query_root: torch.Tensor, key_root: torch.Tensor) -> Mixing:
     least d: for tokens of which nothing is known, the projections' own weights, transposed.
 
     With R_q R_k' = U S V', the scores' best form of rank r has the channels S^(-1/2) U' R_q of the
-    keys and S^(-1/2) V' R_k of the queries. In double precision, on the CPU.
+    keys and S^(-1/2) V' R_k of the queries. In the precision of what is given; double is meant.
     """
-    query = torch.linalg.qr(query_root.double().cpu(), mode="r").R
-    key = torch.linalg.qr(key_root.double().cpu(), mode="r").R
+    query = torch.linalg.qr(query_root, mode="r").R
+    key = torch.linalg.qr(key_root, mode="r").R
     left, values, right = torch.linalg.svd(query @ key.mT)
     known = values > _NOTHING * values[:, :1]
     scale = torch.where(known, values, 1.0).rsqrt() * known

@@ -179,8 +179,8 @@ class FewerChannels(Answering):
 
 
 def _heads_of(whole: LinearMap, heads: int) -> LinearMap:
-    """Of each head, on the CPU: weight (heads, d, channels) and bias (heads, d, 1)."""
-    weight, bias = (part.cpu().unflatten(0, (heads, -1)) for part in whole)
+    """Of each head: weight (heads, d, channels) and bias (heads, d, 1)."""
+    weight, bias = (part.unflatten(0, (heads, -1)) for part in whole)
     return LinearMap(weight, bias[..., None])
 
 

@@ -12,7 +12,9 @@ _TOLERANCE = 0.02
 
 
 class LinearMap(NamedTuple):
-    """tokens W' + b: `weight` (inner, channels), `bias` (inner,)."""
+    """tokens W' + b: `weight` (inner, channels), `bias` (inner,). As `Projection` reads it, in
+    double precision, on the CPU.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -21,8 +23,9 @@ class LinearMap(NamedTuple):
 class Projection:
     """A module that projects tokens, and whether what it does has changed.
 
-    The map is what the module answers to single channels. So weights that are quantised, moved,
-    cast, or changed by LoRA in any way count as what they make of tokens.
+    The map is its weight if that explains what it answers, else what it answers to single channels.
+    So weights that are quantised, moved, cast, or changed by LoRA in any way count as what they
+    make of tokens.
     """
 
     def __init__(self, module: nn.Module):
@@ -45,15 +48,43 @@ class Projection:
 
     def read(self, tokens: torch.Tensor) -> LinearMap | None:
         """The map, None where the module makes no linear one."""
+        probe = _probe(tokens)
+        own = self._weight(tokens)
+        # of dtypes of few digits, an answer's last one is of its largest sum
+        rounding = 4 * torch.finfo(tokens.dtype).eps
+        if own is not None and _explains(own, probe, self._module.forward(probe), rounding):
+            return own
         channels = tokens.shape[-1]
         unit = torch.eye(channels, device=tokens.device, dtype=tokens.dtype)[None]
-        probe = _probe(tokens)
-        answers = self._module.forward(torch.cat([unit, torch.zeros_like(probe), probe], dim=1))[0]
-        bias, answer = answers[-2:].double()
-        weight = (answers[:channels].double() - bias).T
-        away = weight @ probe[0, 0].double() + bias - answer
-        linear = torch.linalg.vector_norm(away) <= _TOLERANCE * torch.linalg.vector_norm(answer)
-        return LinearMap(weight, bias) if linear else None
+        answers = self._module.forward(torch.cat([unit, torch.zeros_like(probe), probe], dim=1))
+        bias = _doubled(answers[0, channels])
+        seen = LinearMap((_doubled(answers[0, :channels]) - bias).T, bias)
+        return seen if _explains(seen, probe, answers[:, -1:], _TOLERANCE) else None
+
+    def _weight(self, tokens: torch.Tensor) -> LinearMap | None:
+        """What its own weight would make of tokens, None where it has none of the right shape."""
+        weight: Any = getattr(self._module, "weight", None)
+        bias: Any = getattr(self._module, "bias", None)
+        if not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
+            return None
+        if weight.device != tokens.device or weight.shape[1:] != tokens.shape[-1:]:
+            return None
+        none = weight.new_zeros(len(weight))
+        return LinearMap(_doubled(weight), _doubled(none if bias is None else bias))
+
+
+def _explains(
+    found: LinearMap, token: torch.Tensor, answer: torch.Tensor, tolerance: float
+) -> bool:
+    """Whether a map gives an answer to a token, both (1, 1, channels)."""
+    expected = _doubled(answer[0, 0])
+    away = found.weight @ _doubled(token[0, 0]) + found.bias - expected
+    return bool(torch.linalg.vector_norm(away) <= tolerance * torch.linalg.vector_norm(expected))
+
+
+def _doubled(numbers: torch.Tensor) -> torch.Tensor:
+    """On the CPU, for some devices have no double precision."""
+    return numbers.detach().cpu().double()
 
 
 def _probe(tokens: torch.Tensor) -> torch.Tensor:
