@@ -1,4 +1,5 @@
-"""Loads checkpoints in SD1's format without the webui: .safetensors with its .yaml beside it."""
+"""Loads checkpoints in SD1's format without the webui: .safetensors or .pack, its .yaml beside
+it."""
 
 from __future__ import annotations
 
@@ -16,17 +17,11 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from standalone.model.packed import SMALL, CheckpointError, unpacked
 from standalone.model.tokenizer import ensure_tokenizer
-
-SMALL = Path(__file__).parent / "model" / "small.safetensors"
-"""The project's own small checkpoint."""
 
 CLIP_VIT_L = "openai/clip-vit-large-patch14"
 _PARTS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used; one line that names the file and the reason."""
 
 
 class TextEncoder(nn.Module):
@@ -127,7 +122,7 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> StableDiffusion:
-    """A checkpoint in SD1's format, ready to sample with.
+    """A checkpoint in SD1's format, or a pack of one, ready to sample with.
 
     `config_path` defaults to the .yaml of the same name. Raises `CheckpointError` for a missing
     file, a file that is not safetensors, another model family and shapes that do not fit.
@@ -136,7 +131,7 @@ def load(
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
-        weights = load_file(path)
+        weights = load_file(unpacked(path))
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a safetensors file ({error})") from error
     for prefix in _PARTS:

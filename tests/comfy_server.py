@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from standalone.checkpoint import SMALL
+from standalone.checkpoint import SMALL, unpacked
 from tests.webui import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDS_COMFYUI = pytest.mark.skipif(
     "COMFYUI_DIR" not in os.environ, reason="COMFYUI_DIR names no installation of ComfyUI"
 )
+CHECKPOINT = "small.safetensors"
+"""Under which ComfyUI finds the small model."""
 
 
 class Comfy:
@@ -36,7 +38,8 @@ class Comfy:
         for copy in copies:
             (folder / "custom_nodes" / copy).symlink_to(ROOT)
         (folder / "custom_nodes" / "probe").symlink_to(ROOT / "tests" / "comfy_probe")
-        (folder / "models" / "checkpoints" / SMALL.name).symlink_to(SMALL)
+        checkpoint = unpacked(SMALL)
+        (folder / "models" / "checkpoints" / CHECKPOINT).symlink_to(checkpoint)
         (folder / "front" / "index.html").write_text("<html></html>")
         self.folder, self.port, self.log = folder, free_port(), folder / "log.txt"
         command = [
@@ -161,7 +164,7 @@ class Workflow:
 
     def __init__(self):
         self.nodes: dict[str, dict] = {}
-        self.add("ProbeLoader", ckpt_name=SMALL.name)
+        self.add("ProbeLoader", ckpt_name=CHECKPOINT)
         words = "a red circle on a blue background"
         self.positive = self.add("CLIPTextEncode", clip=self.TEXT, text=words)
         self.negative = self.add("CLIPTextEncode", clip=self.TEXT, text="")

@@ -23,6 +23,7 @@ from standalone.runner import load_script_class
 from tests import chromium
 from tests.browser import close_browser, opened
 from tests.comfy_server import Comfy
+from tests.sprites import write_sprites
 from tests.unets import make_unet
 from tests.webui import NEEDS_WEBUI, Webui
 from tests.webui_models import (
@@ -41,6 +42,20 @@ def pytest_terminal_summary(terminalreporter):
     """A line that nobody overlooks where the page could not be tested."""
     if chromium.find() is None:
         terminalreporter.section(chromium.MISSING, sep="!", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def sprites(tmp_path_factory):
+    """Pictures of things, in the place of those that are fetched for training."""
+    path = tmp_path_factory.mktemp("sprites") / "sprites.zip"
+    write_sprites(path)
+    before = os.environ.get("SLOTHFUL_SPRITES")
+    os.environ["SLOTHFUL_SPRITES"] = str(path)
+    yield path
+    if before is None:
+        del os.environ["SLOTHFUL_SPRITES"]
+    else:
+        os.environ["SLOTHFUL_SPRITES"] = before
 
 
 @pytest.fixture(scope="session")
@@ -68,10 +83,10 @@ def webui(tmp_path_factory):
     """The real webui with this extension, the small model and one of each other family."""
     folder = tmp_path_factory.mktemp("webui")
     (folder / "models" / "Stable-diffusion").mkdir(parents=True)
-    install(folder, SMALL)
+    checkpoint = install(folder, SMALL)
     install_families(folder)
     install_extra_networks(folder)
-    server = Webui(folder, ("--ckpt", str(folder / "models" / "Stable-diffusion" / SMALL.name)))
+    server = Webui(folder, ("--ckpt", str(checkpoint)))
     yield server
     server.stop()
 

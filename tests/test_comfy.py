@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from standalone.checkpoint import SMALL
 from standalone.comfy_texts import NODE_TEXTS
 from tests.comfy_server import (
+    CHECKPOINT,
     NEEDS_COMFYUI,
     ROOT,
     Comfy,
@@ -271,7 +271,7 @@ EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
 def test_the_examples_run(comfy, path):
     """With the small model in the place of theirs, and small images."""
     drawn = json.loads(path.read_text(encoding="utf-8"))
-    drawn["nodes"][0].update(type="ProbeLoader", widgets_values=[SMALL.name])
+    drawn["nodes"][0].update(type="ProbeLoader", widgets_values=[CHECKPOINT])
     prompt = prompt_of(comfy, drawn)
     for node in prompt.values():
         sizes = {"EmptyLatentImage": {"width": 128, "height": 128}, "KSampler": {"steps": 10}}

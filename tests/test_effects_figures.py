@@ -62,7 +62,7 @@ def test_a_drawn_scene_is_true_to_its_caption_and_to_no_other():
         other = random_simple_scene(np.random.default_rng(seed))
         if other.parts != SCENE.parts:
             assert fidelity(draw(other, 192), SCENE)["caption"] == 0
-    face = KINDS["face"][1](np.random.default_rng(0))
+    face = KINDS["related"][1](np.random.default_rng(0))
     assert all(math.isnan(value) for value in fidelity(PICTURE, face).values())
 
 

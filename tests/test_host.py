@@ -9,7 +9,7 @@ from transformers import CLIPTokenizer
 
 from slothful import METHODS
 from standalone.__main__ import main
-from standalone.checkpoint import SMALL, CheckpointError, load, text_model_of
+from standalone.checkpoint import SMALL, CheckpointError, load, text_model_of, unpacked
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner
 from standalone.samplers import SAMPLERS
@@ -190,7 +190,7 @@ def test_published_configurations_get_clips_large_text_model(config, tmp_path):
 def test_checkpoints_of_other_families_are_refused(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    weights = load_file(SMALL)
+    weights = load_file(unpacked(SMALL))
     (tmp_path / "x.yaml").write_text(SMALL.with_suffix(".yaml").read_text())
     path = tmp_path / "x.safetensors"
     key = "model.diffusion_model.out.2.weight"

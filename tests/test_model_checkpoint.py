@@ -8,17 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from standalone.checkpoint import CheckpointError, build, load
-from standalone.model.autoencoder_stage import fold_scale
+from standalone.checkpoint import SMALL, CheckpointError, build, load
 from standalone.model.export import checkpoint_weights, schedule_buffers
 from standalone.model.install_into_webui import main as install
-from standalone.model.latent_code import latent_code
-from standalone.model.train import CONFIG
+from standalone.model.packed import unpacked, untrained_rows, write_pack
+from tests.networks import CONFIG, random_weights
 
 
 @pytest.fixture(scope="module")
 def weights():
-    return checkpoint_weights(build(CONFIG))
+    return checkpoint_weights(random_weights())
 
 
 @pytest.fixture
@@ -27,6 +26,24 @@ def checkpoint(weights, tmp_path):
     save_file(weights, tmp_path / "random.safetensors")
     shutil.copy(CONFIG, tmp_path / "random.yaml")
     return tmp_path / "random.safetensors"
+
+
+@pytest.fixture(scope="module")
+def packed(weights, tmp_path_factory):
+    """A pack of it, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("packed")
+    shutil.copy(CONFIG, folder / "random.yaml")
+    write_pack(weights, folder / "random.pack")
+    return folder / "random.pack"
+
+
+@pytest.fixture
+def pack(packed, tmp_path, monkeypatch):
+    """The same pack in a new folder, and a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    shutil.copytree(packed.parent, tmp_path / "place")
+    return tmp_path / "place" / packed.name
 
 
 def test_a_checkpoint_loads_without_touching_the_global_generator(checkpoint):
@@ -66,24 +83,6 @@ def test_the_file_has_the_names_and_the_schedule_of_sd1(weights):
     assert all(buffer.isfinite().all() for buffer in schedule_buffers(betas.cumsum(0)[:1]).values())
 
 
-def test_folding_the_scale_changes_units_only():
-    model = build(CONFIG)
-    pictures = torch.rand(1, 3, 32, 32) * 2 - 1
-    with torch.no_grad():
-        autoencoder = model.first_stage_model
-        code = autoencoder.quant_conv(autoencoder.encoder(pictures))[:, :4]
-        decoded = autoencoder.decode(code)
-        fold_scale(autoencoder, model.scale_factor)
-        assert torch.allclose(model.encode_first_stage(pictures), code, atol=1e-4)
-        assert torch.allclose(model.decode_first_stage(code), decoded, atol=1e-4)
-
-
-def test_the_code_of_a_flat_picture_is_flat():
-    code = latent_code(torch.full((1, 3, 32, 32), 0.5))
-    assert code.shape == (1, 4, 4, 4)
-    assert torch.allclose(code, code[:, :, :1, :1].expand_as(code), atol=1e-5)
-
-
 def test_what_is_not_an_sd1_checkpoint_is_refused_in_one_line(checkpoint, tmp_path):
     def reason(path):
         with pytest.raises(CheckpointError) as caught:
@@ -110,12 +109,109 @@ def test_the_tokenizer_gives_the_numbers_of_clip():
     assert encoded == [49406, 320, 1125, 539, 320, 2368, 49407]
 
 
-def test_the_model_installs_into_a_webui_folder(checkpoint, tmp_path, capsys):
-    assert install([str(tmp_path / "elsewhere"), "--model", str(checkpoint)]) == 2
+@pytest.mark.parametrize("suffix", ["checkpoint", "pack"])
+def test_the_model_installs_into_a_webui_folder(suffix, request, tmp_path, capsys):
+    source = request.getfixturevalue(suffix)
+    assert install([str(tmp_path / "elsewhere"), "--model", str(source)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     target = tmp_path / "webui" / "models" / "Stable-diffusion"
     target.mkdir(parents=True)
-    assert install([str(tmp_path / "webui"), "--model", str(checkpoint)]) == 0
+    assert install([str(tmp_path / "webui"), "--model", str(source)]) == 0
     installed = load(target / "random.safetensors")
     assert installed.get_learned_conditioning(["a cat"]).shape == (1, 77, 96)
     assert str(target) in (target / "random.yaml").read_text()
+
+
+def test_a_pack_is_a_smaller_file_with_nearly_the_same_weights(pack, weights):
+    found = load_file(unpacked(pack))
+    assert found.keys() == weights.keys()
+    table = next(name for name in weights if name.endswith("token_embedding.weight"))
+    for name, weight in weights.items():
+        assert found[name].dtype == weight.dtype, name
+        if name.startswith("model.diffusion_model."):
+            # nine significant bits, of numbers that are not too small for all eleven
+            least = 2.0**-14
+            torch.testing.assert_close(found[name], weight, rtol=2**-9, atol=least * 2**-9)
+        elif name != table:
+            assert torch.equal(found[name], weight), name
+    trained = (found[table] == weights[table]).all(1)
+    assert 200 < trained.sum() < 2000, "only the words of captions are kept"
+    assert torch.equal(found[table][~trained], untrained_rows(*weights[table].shape)[~trained])
+
+
+def test_untrained_rows_are_the_same_everywhere_and_spread_as_clips():
+    rows = untrained_rows(1000, 96).float()
+    assert rows.std() == pytest.approx(0.02, rel=0.01)
+    assert abs(rows.mean()) < 2e-4
+    # of Philox's first integers, by hand: (n >> 11) / 2^52 - 1, times 0.02 sqrt(3)
+    assert torch.equal(rows[:2], untrained_rows(2, 96).float())
+    assert len(rows.unique(dim=0)) == 1000
+
+
+def test_a_pack_is_unpacked_beside_itself_once(pack):
+    path = unpacked(pack)
+    assert path == pack.with_suffix(".safetensors")
+    written = path.stat().st_mtime_ns
+    assert unpacked(pack) == path
+    assert path.stat().st_mtime_ns == written
+    assert load(pack).get_learned_conditioning(["a cat"]).shape == (1, 77, 96)
+    files = sorted(file.name for file in pack.parent.iterdir() if file.is_file())
+    assert files == ["random.pack", "random.safetensors", "random.yaml"]
+
+
+@pytest.mark.parametrize("beside", [b"", b"of an older pack", "other"])
+def test_a_file_that_is_not_the_packs_is_replaced(beside, pack):
+    path = pack.with_suffix(".safetensors")
+    if beside == "other":
+        save_file({"x": torch.zeros(1)}, path, metadata={"pack": "another"})
+    else:
+        path.write_bytes(beside)
+    assert unpacked(pack) == path
+    assert len(load_file(path)) > 500
+
+
+def test_where_nothing_can_be_written_the_cache_is_used(pack, tmp_path, monkeypatch):
+    import standalone.model.packed as module
+
+    place = pack.parent
+    writing = module._write
+
+    def refuse(weights, digest, target):
+        # as a read-only folder does, which does not stop the superuser
+        if target.parent == place:
+            raise PermissionError(target)
+        writing(weights, digest, target)
+
+    monkeypatch.setattr(module, "_write", refuse)
+    path = unpacked(pack)
+    assert tmp_path / "cache" in path.parents
+    assert path.with_suffix(".yaml").read_bytes() == pack.with_suffix(".yaml").read_bytes()
+    assert unpacked(pack) == path
+    assert load(path).get_learned_conditioning(["a cat"]).shape == (1, 77, 96)
+
+
+def test_first_uses_at_the_same_time_do_not_clash(pack):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(unpacked, [pack] * 4))
+    assert paths == {pack.with_suffix(".safetensors")}
+    assert len(load_file(paths.pop())) > 500
+    assert len(list(pack.parent.iterdir())) == 3, "no half a file is left"
+
+
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.999])
+def test_a_damaged_pack_is_told_in_one_line(part, pack):
+    data = bytearray(pack.read_bytes())
+    place = int(part * len(data))
+    for damaged in (data[:place], data[:place] + bytes(64) + data[place + 64 :], b"no zip"):
+        pack.write_bytes(damaged)
+        with pytest.raises(CheckpointError) as caught:
+            load(pack)
+        assert "damaged" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert not pack.with_suffix(".safetensors").exists()
+
+
+def test_the_small_model_and_all_that_is_tracked_stay_small():
+    assert SMALL.stat().st_size < 42 * 2**20

@@ -13,7 +13,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
-from standalone.checkpoint import SMALL
+from standalone.checkpoint import SMALL, unpacked
 from standalone.model.tokenizer import ensure_tokenizer
 from tests.unets import LAYOUTS, make_unet
 
@@ -71,7 +71,7 @@ def install_extra_networks(webui: Path) -> None:
 def install_families(webui: Path) -> None:
     """Checkpoints named "other" (SD1), "sd2" (v-prediction) and "sdxl" in a webui's data folder."""
     target = webui / "models" / "Stable-diffusion"
-    weights, config = load_file(SMALL), OmegaConf.load(SMALL.with_suffix(".yaml"))
+    weights, config = load_file(unpacked(SMALL)), OmegaConf.load(SMALL.with_suffix(".yaml"))
     folder = str(ensure_tokenizer(target / "families-tokenizer"))
     config.model.params.cond_stage_config.params.version = folder
     for name, make in (("other", _other), ("sd2", _sd2), ("sdxl", _sdxl)):

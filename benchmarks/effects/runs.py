@@ -24,13 +24,12 @@ from slothful.planning.tiling import plan_tiling
 from slothful.settings.methods import NEAR_SIGHTED, NEAR_SIGHTED_TILE
 from standalone.checkpoint import load
 from standalone.infotext import save_png
-from standalone.model.scenes import KINDS, Scene, draw
+from standalone.model.scenes import KINDS, ComposedScene, Scene, draw
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner, load_script_class
 
-PROMPT_KINDS = ("simple", "face", "simple", "simple", "related", "simple", "simple", "texture",
-                "simple", "simple", "lines", "simple", "simple", "writing", "simple", "simple",
-                "depth", "simple")  # fmt: skip
+PROMPT_KINDS = ("simple", "thing", "landscape", "simple", "pair", "several", "thing", "related",
+                "landscape", "simple", "thing", "mirrored")  # fmt: skip
 """The kinds of the scenes whose captions are the prompts, in turn; fidelity is judged on simple
 ones."""
 FIRST_PROMPT = 30_000_000
@@ -151,7 +150,10 @@ class Study:
             batch_size=self.conditions.seeds, enable_hr=task == "hires", hr_scale=HIRES_SCALE,
             denoising_strength=self.conditions.denoising_strength,
         )  # fmt: skip
-        if task == "img2img":
+        if task == "img2img" and isinstance(scene, ComposedScene):
+            own = self.pictures(plain(variant.size), "txt2img", prompt, scene)
+            request.init_images = [Image.fromarray(picture) for picture in own]
+        elif task == "img2img":
             request.init_images = [Image.fromarray(draw(scene, variant.size))]
         elif task == "txt2img" and variant.enlarged:
             small = self.pictures(plain(REDUCED_SIZE), task, prompt, scene)

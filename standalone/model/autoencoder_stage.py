@@ -1,84 +1,175 @@
-"""Trains the autoencoder's halves: the encoder towards the code, the decoder back from it."""
+"""Trains the autoencoder on pieces of drawn pictures and on whole ones."""
 
 from __future__ import annotations
 
-import copy
+import functools
+import math
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from standalone.checkpoint import StableDiffusion
 from standalone.model import loop
-from standalone.model.latent_code import latent_code
-from standalone.model.resampling import residual_branches, start_as_resampling
-from standalone.model.scenes import random_scene
+from standalone.model.autoencoder import Autoencoder
+from standalone.model.autoencoder_start import branches_and_path, start_as_resampling
+from standalone.model.captioned import captioned_chunk
+from standalone.model.noise import SCALE_FACTOR
+from standalone.model.scenes.drawing import draw_batch
+from standalone.model.scenes.sprites import load_sprites
+from standalone.model.streams import Stream
 
-VIEWS = ((8, 256, 64), (2, 128, 128), (8, 256, 64), (2, 256, 128))
-"""Per step, in turn: pictures, their side and the side of the crop, in pixels. Crops are many edges
-for little work; whole pictures have the statistics that the norms meet in use."""
-CODE_NOISE = 0.08
-"""Standard deviation of the noise on the code that the decoder learns from; the U-Net's samples
-aren't exact either. Also the spread of the encoder's posterior."""
-REPORT_EVERY = 25
+SIZES = (256, 512)
+CODE_NOISE = 0.06
+"""Of the latents' spread: noise that the decoder learns from, since the U-Net's samples aren't
+exact either. Also the spread of the encoder's posterior."""
+PATH_SHARE = 0.03
+"""Of the rate: what `branches_and_path` calls the path learns that much slower."""
+WHOLE = (3, 6, 7)
+"""Of eight steps, those with whole pictures, which have the statistics that the norms meet in use;
+the others have pieces, many edges for little work."""
+LARGE = (1, 5, 7)
+"""Of eight steps, those with pictures of the larger size."""
 
 
 def train_autoencoder(
-    model: StableDiffusion, work: Path, *, until: int, rate: float, begun: bool = False
+    autoencoder: Autoencoder,
+    work: Path,
+    budget: loop.Budget,
+    *,
+    rate: float,
+    seed: int,
+    workers: int,
+    device: torch.device,
+    sizes: tuple[int, int] = SIZES,
+    pictures: int = 4096,
+    piece: int = 128,
+    pieces: int = 64,
 ) -> None:
     """Absolute error of colours and of their differences between neighbours; state in `work`.
 
-    The networks work in units of the code; `fold_scale` brings them to SD1's. A model that is
-    `begun` is trained on from its weights, which are in SD1's units.
+    Trains on that many `pictures` of the smaller size and an eighth as many of the larger, on
+    batches of `pieces` with `piece` pixels a side, and of as many pixels in whole pictures.
+    Latents of smaller pictures are made to be smaller latents (EQ-VAE, Kouzelis et al., 2025). At
+    the end scales are folded in: `fold_scale`.
     """
-    autoencoder, path = model.first_stage_model, work / "autoencoder.pt"
-    device = next(autoencoder.parameters()).device
-    weights = copy.deepcopy(autoencoder.state_dict())
-    start_as_resampling(autoencoder)
-    if begun:
-        autoencoder.load_state_dict(weights)
-        fold_scale(autoencoder, 1 / model.scale_factor)
-    branches = residual_branches(autoencoder)
-    optimizer = loop.make_optimizer(branches)
-    start = loop.resume(path, optimizer, autoencoder=autoencoder)
+    stream = Stream(functools.partial(captioned_chunk, min(256, pictures)), seed, workers)
+    try:
+        pools = [_draw(stream, pictures // part, size, device) for part, size in zip((1, 8), sizes)]
+    finally:
+        stream.close()
+    autoencoder.to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    start_as_resampling(autoencoder, _pieces(pools[0], min(24, pieces), piece, generator))
+    shares = zip(branches_and_path(autoencoder), (1.0, PATH_SHARE))
+    groups = [{"params": parameters, "share": share} for parameters, share in shares]
+    optimizer = loop.make_optimizer(groups, device)
+    state = loop.State(work / "autoencoder.pt", budget, optimizer, autoencoder=autoencoder)
+    state.resume()
     progress = loop.Progress("autoencoder", work)
-    for step in loop.steps(start, until, optimizer, rate):
-        generator = np.random.default_rng(step)
-        batch = _crops(generator, *VIEWS[step % len(VIEWS)]).to(device)
-        code = latent_code(batch)
-        noise = torch.from_numpy(generator.standard_normal(code.shape, np.float32)).to(device)
-        with loop.autocast(device):
-            moments = autoencoder.quant_conv(autoencoder.encoder(batch)).float()
-            rebuilt = autoencoder.decode(code + CODE_NOISE * noise).float()
-        code_error = F.mse_loss(moments[:, :4], code)
-        colour_error = (rebuilt - batch).abs().mean()
-        edge_error = sum((rebuilt.diff(dim=d) - batch.diff(dim=d)).abs().mean() for d in (2, 3))
-        loss = colour_error + edge_error + code_error
-        loop.descend(loss, optimizer, branches)
-        progress.add(colour_error)
-        if step % REPORT_EVERY == 0 or step == until:
-            progress.report(step, f", code {code_error.item():.4f}, edges {edge_error.item():.4f}")
-            loop.save(path, step, optimizer, autoencoder=autoencoder)
+    for step in budget:
+        generator.manual_seed(loop.seed_of(seed, step))
+        pool = pools[step % 8 in LARGE]
+        side = pool.shape[-1] if step % 8 in WHOLE else piece
+        batch = _pieces(pool, max(pieces * piece**2 // side**2, 1), side, generator)
+        loop.set_rate(optimizer, rate, step, budget.progress, hold=0.0)
+        colour, loss = _errors(autoencoder, batch, step, generator, loop.half_of(device))
+        loop.descend(loss, optimizer)
+        progress.add(colour)
+        if progress.due() or budget.progress >= 1:
+            progress.report(step)
+        if state.due() and budget.progress < 1:
+            state.save()
+    fold_scale(autoencoder, pools[0])
+    state.save()
+    signal = [psnr(autoencoder, pool[-min(len(pool), 32) :]) for pool in pools]
+    print(", ".join(f"{size} px: {value:.2f} dB" for size, value in zip(sizes, signal)), flush=True)
+
+
+def _errors(
+    autoencoder: Autoencoder,
+    batch: torch.Tensor,
+    step: int,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(error of the colours, loss) of pictures (batch, 3, side, side) in [-1, 1]."""
+    latents = autoencoder.encode(batch.to(dtype))
+    spread = latents.std((0, 2, 3))
+    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+    latents_seen = latents + CODE_NOISE * spread.detach()[:, None, None] * noise
+    rebuilt = autoencoder.decode(latents_seen, dtype).float()
+    colour = (rebuilt - batch).abs().mean()
+    coarse = _edges(F.avg_pool2d(rebuilt, 2), F.avg_pool2d(batch, 2))
+    loss = colour + _edges(rebuilt, batch) + 0.5 * coarse
+    loss = loss + 1e-2 * (latents.mean((0, 2, 3)).square() + (spread - 1).square()).mean()
+    if step % 3 == 0:
+        part = slice(max(len(batch) // 2, 1))
+        smaller = autoencoder.decode(F.avg_pool2d(latents_seen[part], 2), dtype).float()
+        loss = loss + 0.5 * (smaller - F.avg_pool2d(batch[part], 2)).abs().mean()
+    return colour, loss
+
+
+def _edges(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The error of the differences between neighbours."""
+    return sum((one.diff(dim=d) - other.diff(dim=d)).abs().mean() for d in (2, 3))
 
 
 @torch.no_grad()
-def fold_scale(autoencoder: nn.Module, scale_factor: float) -> None:
-    """Fold SD1's scale factor into the convolutions around the latents, in place.
-
-    Afterwards scale_factor times the posterior's mode is the code, and decode takes its inverse.
+def fold_scale(autoencoder: Autoencoder, pool: torch.Tensor) -> None:
+    """Fold SD1's scale factor into the convolutions around the latents, in place: times the
+    factor, the latents of a pool's pictures have mean 0 and deviation 1 in each channel.
     """
+    latents = torch.cat([autoencoder.encode(_values(part)) for part in pool[:512].split(16)])
+    mean = latents.mean((0, 2, 3))
+    scale = latents.std((0, 2, 3)) * SCALE_FACTOR
     before, after = autoencoder.quant_conv, autoencoder.post_quant_conv
-    before.weight[:4] /= scale_factor
-    before.bias[:4] /= scale_factor
-    before.weight[4:] = 0
-    before.bias[4:] = 2 * np.log(CODE_NOISE / scale_factor)
-    after.weight *= scale_factor
+    before.bias[:4] = (before.bias[:4] - mean) / scale
+    before.weight[:4] /= scale[:, None, None, None]
+    before.weight[4:], before.bias[4:] = 0, 2 * math.log(CODE_NOISE / SCALE_FACTOR)
+    after.bias += (after.weight[:, :, 0, 0] * mean).sum(1)
+    after.weight *= scale[None, :, None, None]
 
 
-def _crops(generator: np.random.Generator, count: int, side: int, crop: int) -> torch.Tensor:
-    """(count, 3, crop, crop) in [-1, 1], cut at random places from pictures of that side."""
-    drawn = loop.pictures([random_scene(generator) for _ in range(count)], side)
-    top, left = generator.integers(0, side - crop + 1, (2, count))
-    return torch.stack([p[:, y : y + crop, x : x + crop] for p, y, x in zip(drawn, top, left)])
+@torch.no_grad()
+def psnr(autoencoder: Autoencoder, pool: torch.Tensor) -> float:
+    """In decibels, the mean over pictures, uint8 (pictures, 3, side, side), that went through."""
+    found = []
+    for part in pool.split(1):
+        picture = _values(part)
+        rebuilt = autoencoder.decode(autoencoder.encode(picture)).clamp(-1, 1)
+        error = float(((rebuilt - picture) / 2).square().mean())
+        found.append(-10 * math.log10(max(error, 1e-9)))
+    return sum(found) / len(found)
+
+
+def _draw(stream: Stream, count: int, size: int, device: torch.device) -> torch.Tensor:
+    """(count, 3, size, size), uint8."""
+    sprites, found, left = load_sprites(str(device)), [], max(count, 1)
+    while left > 0:
+        drawn = stream.next().drawn[:left]
+        left -= len(drawn)
+        for first in range(0, len(drawn), 64):
+            part = draw_batch(drawn[first : first + 64], size, sprites, device)
+            found.append((part * 255 + 0.5).to(torch.uint8))
+    return torch.cat(found)
+
+
+def _pieces(pool: torch.Tensor, count: int, side: int, generator: torch.Generator) -> torch.Tensor:
+    """(count, 3, side, side) in [-1, 1], cut at random places, half of them mirrored."""
+    device, spare = pool.device, pool.shape[-1] - side + 1
+    options = dict(generator=generator, device=device)
+    which = torch.randint(len(pool), (count,), **options)
+    top, left = torch.randint(spare, (2, count), **options)
+    along, channel = torch.arange(side, device=device), torch.arange(3, device=device)
+    cut = pool[
+        which[:, None, None, None],
+        channel[None, :, None, None],
+        (top[:, None] + along)[:, None, :, None],
+        (left[:, None] + along)[:, None, None, :],
+    ]
+    mirrored = torch.rand(count, **options) < 0.5
+    return torch.where(mirrored[:, None, None, None], _values(cut).flip(3), _values(cut))
+
+
+def _values(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures.float() / 127.5 - 1

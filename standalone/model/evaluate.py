@@ -4,8 +4,8 @@ python -m standalone.model.evaluate
 python -m standalone.model.evaluate --kind related --captions 50 --size 512 --sheet sheet.png
 python -m standalone.model.evaluate --truth --captions 300
 
-The last measures the judge: it looks at drawn images in place of samples. Kinds of scenes without
-a judge are only sampled, for the sheet.
+The last measures the judges: they look at drawn images in place of samples. Images are kept in
+--out and never made again.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import argparse
 import json
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from standalone.attention import sdpa_attention
-from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
 from standalone.model.judges import JUDGES, Verdict, figures
-from standalone.model.scenes import KINDS, Scene, draw
-from standalone.processing import to_images
-from standalone.samplers import external, randn, sampling
+from standalone.model.packed import SMALL, CheckpointError
+from standalone.model.sampling import Sampler
+from standalone.model.scenes import KINDS, Scene, draw, random_kind
 
 HELD_OUT_SEED = 10_000_000
 """Scenes are drawn from this seed on; the seeds of training are pairs of numbers, or smaller."""
 SIZES = (256, 512)
-BATCH = 10
-"""Captions at once at 256 pixels, fewer at more."""
+BATCH = {"cuda": 64, "cpu": 1}
+"""Captions at once at 256 pixels on each kind of device, fewer at more; the processor is fastest with
+one."""
 LETTER_WIDTH, LINE_HEIGHT = 5, 11
 """Of the writing on the sheet, in pixels."""
 
@@ -42,98 +42,93 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, default=SMALL)
-    parser.add_argument("--kind", choices=tuple(KINDS), default="simple", help="kind of scenes")
+    parser.add_argument("--kind", choices=tuple(KINDS), help="kind of scenes (all, as in training)")
     parser.add_argument("--captions", type=int, default=200)
     parser.add_argument("--size", type=int, choices=SIZES, default=SIZES[0], help="in pixels")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--cfg-scale", type=float, default=4.0)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--cfg-scale", type=float, default=5.0)
     parser.add_argument("--first-seed", type=int, default=HELD_OUT_SEED)
+    parser.add_argument("--out", type=Path, help="folder in which the images are kept")
     parser.add_argument("--sheet", type=Path, help="write all images into this PNG")
     parser.add_argument("--truth", action="store_true", help="judge drawn images")
     args = parser.parse_args(argv)
     if args.captions < 1:
         parser.error(f"--captions must be 1 or more, got {args.captions}")
     seeds = range(args.first_seed, args.first_seed + args.captions)
-    random_scene = KINDS[args.kind][1]
-    scenes = [random_scene(np.random.default_rng(seed)) for seed in seeds]
+    kinds, scenes = zip(*(held_out(seed, args.kind) for seed in seeds))
     try:
-        pictures = (
-            [draw(scene, args.size) for scene in scenes]
-            if args.truth
-            else sample_all(
-                load(args.model), scenes, seeds, args.steps, args.cfg_scale, size=args.size
-            )
-        )
+        if args.truth:
+            pictures = [draw(scene, args.size) for scene in scenes]
+        else:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            pictures = sample_all(
+                Sampler(args.model, device), scenes, seeds, size=args.size, steps=args.steps,
+                scale=args.cfg_scale, out=args.out,
+            )  # fmt: skip
     except CheckpointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    judge = JUDGES.get(args.kind)
-    verdicts = [judge(scene, p) for scene, p in zip(scenes, pictures)] if judge else []
+    verdicts = [JUDGES[kind](*seen) for kind, *seen in zip(kinds, scenes, pictures)]
     if args.sheet:
         args.sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(pictures, scenes, verdicts).save(args.sheet)
-    print(json.dumps({"captions": len(scenes), **figures(verdicts)}, indent=2))
+    found = {"captions": len(scenes), "all": figures(verdicts)}
+    for kind in dict.fromkeys(kinds):
+        of_kind = [verdict for verdict, each in zip(verdicts, kinds) if each == kind]
+        found[kind] = {"captions": len(of_kind), **figures(of_kind)}
+    print(json.dumps(found, indent=2))
     return 0
 
 
+def held_out(seed: int, kind: str | None) -> tuple[str, Scene]:
+    """A kind of scenes, as often as in training unless it is given, and a scene of it."""
+    generator = np.random.default_rng(seed)
+    kind = kind or random_kind(generator)
+    return kind, KINDS[kind][1](generator)
+
+
 def sample_all(
-    model: StableDiffusion,
-    scenes: list[Scene],
+    sampler: Sampler,
+    scenes: Sequence[Scene],
     seeds: range,
-    steps: int,
-    cfg_scale: float,
     *,
-    size: int = SIZES[0],
+    size: int,
+    steps: int,
+    scale: float,
+    out: Path | None = None,
 ) -> list[np.ndarray]:
-    """One picture, uint8 (size, size, 3), for each scene's caption, with its seed."""
+    """One picture, uint8 (size, size, 3), for each scene's caption, with its seed.
+
+    They are kept in `out`, from which those that are there already are taken.
+    """
     pictures: list[np.ndarray] = []
-    batch = max(BATCH * SIZES[0] ** 2 // size**2, 1)
+    batch = max(BATCH[sampler.device.type] * SIZES[0] ** 2 // size**2, 1)
     for first in range(0, len(scenes), batch):
         part = slice(first, first + batch)
         captions = [scene.caption for scene in scenes[part]]
-        pictures += sample(model, captions, seeds[part], steps, cfg_scale, size=size)
+        paths = [out / f"{size}-{seed}.webp" for seed in seeds[part]] if out else []
+        if paths and all(path.exists() for path in paths):
+            pictures += [np.asarray(Image.open(path)) for path in paths]
+            continue
+        made = sampler.sample(captions, seeds[part], size, steps, scale)
+        for path, picture in zip(paths, made):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path.with_suffix(".part"), "WEBP", lossless=True)
+            path.with_suffix(".part").replace(path)
+        pictures += made
     return pictures
 
 
-@torch.no_grad()
-def sample(
-    model: StableDiffusion,
-    captions: list[str],
-    seeds: range,
-    steps: int,
-    cfg_scale: float,
-    *,
-    size: int = SIZES[0],
-) -> list[np.ndarray]:
-    """Euler's method (Karras et al., 2022) with classifier-free guidance, one batch."""
-    denoiser = external.CompVisDenoiser(model)
-    context = model.get_learned_conditioning([*captions, *[""] * len(captions)])
-
-    def guided(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        both = denoiser(torch.cat([x, x]), torch.cat([sigma, sigma]), cond=context)
-        positive, negative = both.chunk(2)
-        return negative + cfg_scale * (positive - negative)
-
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = randn(generators, (4, size // 8, size // 8))
-    sigmas = denoiser.get_sigmas(steps)
-    with sdpa_attention():
-        latents = sampling.sample_euler(guided, noise * sigmas[0], sigmas, disable=True)
-        decoded = torch.cat([model.decode_first_stage(latent[None]) for latent in latents])
-    return [np.asarray(image) for image in to_images(decoded)]
-
-
 def contact_sheet(
-    pictures: list[np.ndarray], scenes: list[Scene], verdicts: list[Verdict], columns: int = 10
+    pictures: Sequence[np.ndarray],
+    scenes: Sequence[Scene],
+    verdicts: Sequence[Verdict],
+    columns: int = 10,
 ) -> Image.Image:
-    """All pictures at half size, each with its caption, and with what was seen if that differs.
-
-    Without verdicts there are only the captions.
-    """
+    """All pictures at half size, each with its caption, and with what was seen if that differs."""
     cell = len(pictures[0]) // 2
     notes = [textwrap.wrap(scene.caption, cell // LETTER_WIDTH) for scene in scenes]
     wrong = [[] if v.right else textwrap.wrap(v.seen, cell // LETTER_WIDTH) for v in verdicts]
-    wrong = wrong or [[]] * len(scenes)
     below = LINE_HEIGHT * max(len(note) + len(seen) for note, seen in zip(notes, wrong)) + 4
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * cell, rows * (cell + below)), "white")

@@ -1,73 +1,38 @@
-"""Puts the trained parts together as one SD1 checkpoint in half precision.
+"""What an SD1 file holds: the three networks' weights in half precision, and the schedule.
 
-python -m standalone.model.export --work outputs/training
-python -m standalone.model.export --work outputs/training --out somewhere/small.safetensors
+python -m standalone.model.export --work outputs/training --out standalone/model/small.pack
+
+puts what has been trained together, as a pack or as a .safetensors file.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from standalone.checkpoint import SMALL, StableDiffusion, build
-from standalone.console import replace_unknown_letters
-from standalone.model.autoencoder_stage import fold_scale
-from standalone.model.train import CONFIG
-from standalone.model.unet_stage import newest_state, trained_modules
+from standalone.model.noise import alphas_cumprod
+
+UNET, AUTOENCODER = "model.diffusion_model.", "first_stage_model."
+TEXT = "cond_stage_model.transformer."
+NETWORKS = (UNET, AUTOENCODER, TEXT)
+POSITIONS = f"{TEXT}text_model.embeddings.position_ids"
 
 
-def main() -> int:
-    """The command line; 2 when a stage has not been trained."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--work", type=Path, default=Path("outputs/training"))
-    parser.add_argument("--out", type=Path, default=SMALL)
-    replace_unknown_letters()
-    args = parser.parse_args()
-    unet_state, autoencoder_state = newest_state(args.work), args.work / "autoencoder.pt"
-    if unet_state is None or not autoencoder_state.exists():
-        missing = "unet-*.pt" if unet_state is None else autoencoder_state.name
-        print(f"error: {args.work}: no {missing}; train that stage first", file=sys.stderr)
-        return 2
-    model = assemble(unet_state, autoencoder_state)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    part = args.out.with_suffix(".part")
-    save_file(checkpoint_weights(model), part, metadata={"format": "pt"})
-    part.replace(args.out)
-    if args.out.with_suffix(".yaml") != CONFIG:
-        shutil.copy(CONFIG, args.out.with_suffix(".yaml"))
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB from {unet_state.name}")
-    return 0
+def checkpoint_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The names and buffers of an SD1 file from the three networks' weights under their names
+    there: weights in half, the schedule in single precision.
+    """
+    kept = {n: w.half().contiguous() for n, w in weights.items() if n.startswith(NETWORKS)}
+    return kept | {POSITIONS: torch.arange(77)[None]} | schedule_buffers(alphas_cumprod())
 
 
-def assemble(unet_state: Path, autoencoder_state: Path) -> StableDiffusion:
-    """The model with the averaged weights of a U-Net state and a folded autoencoder."""
-    model = build(CONFIG)
-    average = torch.load(unet_state, map_location="cpu")["average"]
-    trained_modules(model).load_state_dict(average)
-    autoencoder = torch.load(autoencoder_state, map_location="cpu")["autoencoder"]
-    model.first_stage_model.load_state_dict(autoencoder)
-    fold_scale(model.first_stage_model, model.scale_factor)
-    return model
-
-
-def checkpoint_weights(model: StableDiffusion) -> dict[str, torch.Tensor]:
-    """The names and buffers of an SD1 file: weights in half, the schedule in single precision."""
-    weights = {name: w.half().contiguous() for name, w in model.state_dict().items()}
-    positions = "cond_stage_model.transformer.text_model.embeddings.position_ids"
-    weights[positions] = torch.arange(77)[None]
-    return weights | schedule_buffers(model.alphas_cumprod)
-
-
-def schedule_buffers(alphas_cumprod: torch.Tensor) -> dict[str, torch.Tensor]:
+def schedule_buffers(alphas: torch.Tensor) -> dict[str, torch.Tensor]:
     """The buffers that ldm's DDPM registers, each (timesteps,), from the products of alphas."""
-    product = alphas_cumprod.double()
+    product = alphas.double()
     before = torch.cat([product.new_ones(1), product[:-1]])
     betas = 1 - product / before
     variance = betas * (1 - before) / (1 - product)
@@ -86,6 +51,42 @@ def schedule_buffers(alphas_cumprod: torch.Tensor) -> dict[str, torch.Tensor]:
         "posterior_mean_coef2": (1 - before) * (1 - betas).sqrt() / (1 - product),
     }
     return {name: buffer.float() for name, buffer in buffers.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; 2 when a stage has not been trained."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, default=Path("outputs/training"))
+    parser.add_argument("--out", type=Path, required=True, help="a .pack or .safetensors")
+    args = parser.parse_args(argv)
+    for name in ("unet.pt", "autoencoder.pt"):
+        if not (args.work / name).exists():
+            print(f"error: {args.work}: no {name}; train that stage first", file=sys.stderr)
+            return 2
+    from standalone.model.packed import SUFFIX, write_pack  # which needs this module
+
+    weights = assemble(args.work)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    part = args.out.with_suffix(".part")
+    if args.out.suffix == SUFFIX:
+        write_pack(weights, part)
+    else:
+        save_file(checkpoint_weights(weights), part, metadata={"format": "pt"})
+    part.replace(args.out)
+    print(f"{args.out}: {args.out.stat().st_size / 2**20:.1f} MiB")
+    return 0
+
+
+def assemble(work: Path) -> dict[str, torch.Tensor]:
+    """The three networks' trained weights under their names in an SD1 file."""
+    average = torch.load(work / "unet.pt", map_location="cpu")["average"]
+    autoencoder = torch.load(work / "autoencoder.pt", map_location="cpu")["autoencoder"]
+    # as `unet_stage` lists them
+    prefixes = {"0.": UNET, "1.": TEXT}
+    found = {prefixes[name[:2]] + name[2:]: weight for name, weight in average.items()}
+    return found | {AUTOENCODER + name: weight for name, weight in autoencoder.items()}
 
 
 if __name__ == "__main__":

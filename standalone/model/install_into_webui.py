@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from standalone.checkpoint import SMALL
+from standalone.checkpoint import SMALL, CheckpointError, unpacked
 from standalone.console import replace_unknown_letters
 from standalone.model.tokenizer import ensure_tokenizer
 
@@ -27,12 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("webui", type=Path, metavar="WEBUI_DIR")
-    parser.add_argument("--model", type=Path, default=SMALL, help="the checkpoint to copy")
+    parser.add_argument(
+        "--model", type=Path, default=SMALL, help="the checkpoint to copy, or a pack of one"
+    )
     replace_unknown_letters()
     args = parser.parse_args(arguments)
     try:
         installed = install(args.webui, args.model)
-    except (InstallError, OSError) as error:
+    except (InstallError, CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"installed {installed}")
@@ -43,7 +45,7 @@ def install(webui: Path, checkpoint: Path = SMALL) -> Path:
     """Copy checkpoint, configuration and tokenizer folder; the installed checkpoint's path.
 
     The installed configuration names the tokenizer folder by its absolute path, because the webui
-    does not look beside it. Raises `InstallError` and `OSError`.
+    does not look beside it. Raises `InstallError`, `CheckpointError` and `OSError`.
     """
     target = webui.resolve() / "models" / "Stable-diffusion"
     if not target.is_dir():
@@ -56,7 +58,8 @@ def install(webui: Path, checkpoint: Path = SMALL) -> Path:
     config = OmegaConf.load(configuration)
     OmegaConf.update(config, "model.params.cond_stage_config.params.version", str(folder))
     OmegaConf.save(config, target / configuration.name)
-    return Path(shutil.copy(checkpoint, target / checkpoint.name))
+    source = unpacked(checkpoint)
+    return Path(shutil.copy(source, target / source.name))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What of a caption is right in a picture, for each kind of scene of which that can be told."""
+"""What of a caption is right in a picture, for each kind of scene."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from standalone.model.analyse import analyse
 from standalone.model.analyse_related import analyse_group, in_order, lies_along
-from standalone.model.scenes import SimpleScene
+from standalone.model.reader import NAMES, QUESTIONS, read, what_is_shown
+from standalone.model.scenes import ComposedScene, SimpleScene
 from standalone.model.scenes.related import RelatedScene
 
 
@@ -65,8 +66,39 @@ def judge_related(scene: RelatedScene, picture: np.ndarray) -> Verdict:
     return Verdict(parts, f"{words} on {seen.background}", further)
 
 
-JUDGES: dict[str, Callable[..., Verdict]] = {"simple": judge_simple, "related": judge_related}
-"""Kinds of scenes whose pictures can be judged; the others can only be looked at."""
+def judge_composed(scene: ComposedScene, picture: np.ndarray) -> Verdict:
+    """By the reader: the things, their style, number and places, and what is behind them."""
+    logits = {name: values[0] for name, values in read([picture]).items()}
+    best = {name: QUESTIONS[name][int(values.argmax())] for name, values in logits.items()}
+    wanted = what_is_shown(scene)
+    ends = [name for name in ("first", "last") if name in wanted]
+    parts = {"thing": all(best[name] == wanted[name] for name in ends)}
+    parts |= {name: best[name] == wanted[name] for name in ("style", "count")}
+    ground = best["ground"] == wanted["ground"]
+    colours = wanted.get("colours", frozenset())
+    order = (-logits["colours"]).argsort()[: len(colours)]
+    seen_colours = {QUESTIONS["colours"][place] for place in order}
+    parts["landscape" if scene.ground.is_land else "background"] = (
+        ground and seen_colours == colours
+    )
+    if len(ends) > 1:
+        parts["relation"] = best["arrangement"] == wanted["arrangement"]
+    if len(set(ends)) > 1 and wanted["first"] != wanted["last"]:
+        # each of the two looks more like itself than like the other, however well it is drawn
+        own, other = (NAMES.index(wanted[name]) for name in ends)
+        places = logits["first"][own] > logits["first"][other]
+        parts["relation"] &= bool(places and logits["last"][other] > logits["last"][own])
+    names = [best["first"], *([best["last"]] if best["count"] > 1 else [])]
+    seen = f"{best['count']} {best['style']} {', '.join(names)} ({best['arrangement']})"
+    return Verdict(parts, f"{seen} on {best['ground']} {' and '.join(sorted(seen_colours))}")
+
+
+JUDGES: dict[str, Callable[..., Verdict]] = {
+    "simple": judge_simple,
+    "related": judge_related,
+    **dict.fromkeys(("thing", "landscape", "pair", "several", "mirrored"), judge_composed),
+}
+"""Of each kind of scenes."""
 
 
 def figures(verdicts: list[Verdict]) -> dict[str, float]:

@@ -2,87 +2,75 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from standalone.checkpoint import StableDiffusion
 from standalone.model import loop
-from standalone.model.scenes import Scene, random_scene
-from standalone.model.scenes.canvas import COLOURS, SHAPES
-from standalone.model.scenes.faces import MOODS
-from standalone.model.scenes.gradients import COURSES
-from standalone.model.scenes.lines import ARRANGEMENTS
-from standalone.model.scenes.related import DIRECTIONS, LINES
-from standalone.model.scenes.simple import TEXTURES
-from standalone.model.scenes.textures import WEAVES
-from standalone.model.scenes.wording import NUMBERS
-
-QUESTIONS: dict[str, tuple] = {
-    "colour": tuple(COLOURS),
-    "second_colour": tuple(COLOURS),
-    "third_colour": tuple(COLOURS),
-    "background": tuple(COLOURS),
-    "shape": SHAPES,
-    "second_shape": SHAPES,
-    "third_shape": SHAPES,
-    "relation": (*DIRECTIONS, *LINES),
-    "count": tuple(NUMBERS),
-    "texture": TEXTURES,
-    "mood": tuple(MOODS),
-    "hair": (*COLOURS, "no"),
-    "arrangement": tuple(ARRANGEMENTS),
-    "weave": tuple(WEAVES),
-    "course": tuple(COURSES),
-}
-"""What the heads read from a state, and the possible answers: the `parts` of scenes."""
-NO_ANSWER = -100
-"""For a question that a caption does not answer; cross entropy passes over it."""
-REPORT_EVERY = 50
+from standalone.model.captioned import NO_ANSWER, QUESTIONS, captioned_chunk
+from standalone.model.streams import Stream
+from standalone.model.text_model import WIDTH, TextModel
+from standalone.model.words import LENGTH
 
 
-def train_text(model: StableDiffusion, work: Path, *, until: int, batch: int, rate: float) -> None:
+def train_text(
+    text: TextModel,
+    work: Path,
+    budget: loop.Budget,
+    *,
+    rate: float,
+    seed: int,
+    workers: int,
+    device: torch.device,
+    batch: int = 256,
+) -> None:
     """Linear heads read a scene's parts from the states after the caption's end.
 
     The U-Net attends to these states, and then finds the answers ready to use; noise prediction
     alone is a weak teacher of grammar. The heads are thrown away; state in `work`/text.pt.
     """
-    text_model = model.cond_stage_model.transformer
-    width = text_model.config.hidden_size
-    heads = {name: nn.Linear(width, len(answers)) for name, answers in QUESTIONS.items()}
-    heads = nn.ModuleDict(heads).to(text_model.device)
-    trained = nn.ModuleList([text_model, heads])
-    optimizer = loop.make_optimizer(trained)
-    modules = {"text_model": text_model, "heads": heads}
-    start = loop.resume(work / "text.pt", optimizer, **modules)
-    progress = loop.Progress("text", work)
-    for step in loop.steps(start, until, optimizer, rate):
-        generator = np.random.default_rng(step)
-        scenes = [random_scene(generator) for _ in range(batch)]
-        states = model.get_learned_conditioning([scene.caption for scene in scenes])
-        # captions end before the 25th token; every later state has seen all of them
-        read = states[torch.arange(batch), torch.from_numpy(generator.integers(25, 77, batch))]
-        answers = {name: head(read) for name, head in heads.items()}
-        wanted = {name: _wanted(name, scenes).to(read.device) for name in QUESTIONS}
-        losses = [_loss(answers[name], wanted[name]) for name in QUESTIONS]
-        loss = torch.stack(losses).sum() / batch
-        loop.descend(loss, optimizer, trained)
-        progress.add(loss)
-        if step % REPORT_EVERY == 0 or step == until:
-            asked = {name: wanted[name] != NO_ANSWER for name in QUESTIONS}
-            right = [answers[n].argmax(1)[asked[n]] == wanted[n][asked[n]] for n in QUESTIONS]
-            progress.report(step, f", {100 * torch.cat(right).float().mean():.1f} % right")
-            loop.save(work / "text.pt", step, optimizer, **modules)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        heads = nn.ModuleDict({name: nn.Linear(WIDTH, len(a)) for name, a in QUESTIONS.items()})
+    text, heads = text.to(device), heads.to(device)
+    optimizer = loop.make_optimizer([*text.parameters(), *heads.parameters()], device)
+    state = loop.State(work / "text.pt", budget, optimizer, text=text, heads=heads)
+    state.resume()
+    make = functools.partial(captioned_chunk, batch)
+    stream = Stream(make, seed, workers, state.chunks)
+    progress, right = loop.Progress("text", work), torch.zeros(2, device=device)
+    try:
+        for step in budget:
+            chunk = stream.next()
+            state.chunks += 1
+            loop.set_rate(optimizer, rate, step, budget.progress, hold=0.0)
+            states = text(torch.from_numpy(chunk.tokens).to(device))
+            generator = torch.Generator().manual_seed(loop.seed_of(seed, step))
+            first = torch.from_numpy(chunk.lengths) - 1  # from here on a state has seen everything
+            part = torch.rand(len(first), generator=generator)
+            at = first + (part * (LENGTH - first)).long()
+            read = states[torch.arange(len(first), device=device), at.to(device)]
+            wanted = torch.from_numpy(chunk.answers).to(device)
+            loss = torch.stack(
+                [_loss(heads[name](read), wanted[:, i], right) for i, name in enumerate(QUESTIONS)]
+            ).mean()
+            loop.descend(loss, optimizer)
+            progress.add(loss)
+            if progress.due() or state.due() or budget.progress >= 1:
+                share = float(right[0] / right[1].clamp(min=1))
+                progress.report(step, f", {100 * share:.1f} % right")
+                right.zero_()
+                state.save()
+    finally:
+        stream.close()
 
 
-def _loss(answers: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(answers, wanted, ignore_index=NO_ANSWER, reduction="sum")
-
-
-def _wanted(name: str, scenes: list[Scene]) -> torch.Tensor:
-    """The index of each scene's answer, (scenes,)."""
-    said = [scene.parts.get(name) for scene in scenes]
-    return torch.tensor([NO_ANSWER if s is None else QUESTIONS[name].index(s) for s in said])
+def _loss(logits: torch.Tensor, wanted: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """The mean over the captions that answer; adds to the numbers of right and of all answers."""
+    asked = wanted != NO_ANSWER
+    right += torch.stack([((logits.argmax(1) == wanted) & asked).sum(), asked.sum()])
+    loss = F.cross_entropy(logits, wanted, ignore_index=NO_ANSWER, reduction="sum")
+    return loss / asked.sum().clamp(min=1)

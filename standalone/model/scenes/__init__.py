@@ -11,16 +11,21 @@ from typing import Protocol
 
 import numpy as np
 
-from standalone.model.scenes.depth import random_depth_scene
-from standalone.model.scenes.faces import random_face_scene
-from standalone.model.scenes.gradients import random_gradient_scene
-from standalone.model.scenes.lines import random_line_scene
+from standalone.model.scenes.composed import (
+    ComposedScene,
+    random_landscape_scene,
+    random_mirrored_scene,
+    random_pair_scene,
+    random_several_scene,
+    random_thing_scene,
+)
 from standalone.model.scenes.related import random_related_scene
 from standalone.model.scenes.simple import SimpleScene, random_simple_scene
-from standalone.model.scenes.textures import random_texture_scene
-from standalone.model.scenes.writing import random_writing_scene
 
-__all__ = ["KINDS", "Scene", "SimpleScene", "draw", "random_scene", "random_simple_scene"]
+__all__ = [
+    "KINDS", "ComposedScene", "Scene", "SimpleScene", "draw", "random_kind", "random_scene",
+    "random_simple_scene",
+]  # fmt: skip
 
 
 class Scene(Protocol):
@@ -40,22 +45,26 @@ class Scene(Protocol):
 
 
 KINDS: dict[str, tuple[float, Callable[[np.random.Generator], Scene]]] = {
-    "simple": (0.56, random_simple_scene),
-    "related": (0.17, random_related_scene),
-    "depth": (0.05, random_depth_scene),
-    "face": (0.07, random_face_scene),
-    "lines": (0.05, random_line_scene),
-    "texture": (0.04, random_texture_scene),
-    "gradient": (0.02, random_gradient_scene),
-    "writing": (0.04, random_writing_scene),
+    "simple": (0.14, random_simple_scene),
+    "related": (0.06, random_related_scene),
+    "thing": (0.352, random_thing_scene),
+    "landscape": (0.128, random_landscape_scene),
+    "pair": (0.176, random_pair_scene),
+    "several": (0.104, random_several_scene),
+    "mirrored": (0.04, random_mirrored_scene),
 }
 """Each kind's part of the training data, and what draws one at random."""
+_NAMES, _SHARES = list(KINDS), [share for share, _ in KINDS.values()]
+
+
+def random_kind(generator: np.random.Generator) -> str:
+    """One of `KINDS`, as often as in the training data."""
+    return _NAMES[generator.choice(len(_NAMES), p=_SHARES)]
 
 
 def random_scene(generator: np.random.Generator) -> Scene:
-    """A scene drawn from the training distribution: more than half are simple ones."""
-    kind = generator.choice(list(KINDS), p=[part for part, _ in KINDS.values()])
-    return KINDS[str(kind)][1](generator)
+    """A scene drawn from the training distribution."""
+    return KINDS[random_kind(generator)][1](generator)
 
 
 def draw(scene: Scene, size: int) -> np.ndarray:

@@ -60,13 +60,19 @@ class SimpleScene:
     def _textured(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The colour of a shape (rows, columns, 3) at places from its centre."""
         ink, period = colour_of(self.colour), TEXTURE_PERIOD
-        # towards white on dark inks, towards black on light ones, so that the texture is seen
-        other = ink * 0.45 if ink.mean() > 110 else ink * 0.45 + 140
+        other = texture_colour(self.colour)
         if self.texture == "striped":
             mask = np.sin(x * 2 * np.pi / period) > 0.35
         else:
             mask = np.hypot(x % period - period / 2, y % period - period / 2) < 0.03
         return np.where(mask[..., None], other, ink)
+
+
+def texture_colour(colour: str) -> np.ndarray:
+    """The other colour (3,) of a texture in a shape of that colour."""
+    ink = colour_of(colour)
+    # towards white on dark inks, towards black on light ones, so that the texture is seen
+    return ink * 0.45 if ink.mean() > 110 else ink * 0.45 + 140
 
 
 def random_simple_scene(generator: np.random.Generator) -> SimpleScene:

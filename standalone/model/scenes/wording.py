@@ -13,17 +13,20 @@ WORDINGS = (
     "{a_ground} background with {things}",
     "{things} in front of {a_ground} background",
 )
-NUMBERS = {1: "one", 2: "two", 3: "three"}
+NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 9: "nine"}
+CONSONANTS = ("unicorn", "ufo")
+"""Words that begin with a vowel's letter and the sound of "you"."""
 
 
 def with_article(words: str) -> str:
     """The words after "a" or "an"."""
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    vowel = words[0] in "aeiou" and not words.startswith(CONSONANTS)
+    return f"{'an' if vowel else 'a'} {words}"
 
 
-def counted(count: int, thing: str) -> str:
-    """One, two or three of a thing: "a red circle", "two red circles"."""
-    return with_article(thing) if count == 1 else f"{NUMBERS[count]} {thing}s"
+def counted(count: int, thing: str, plural: str = "") -> str:
+    """A number of a thing: "a red circle", "two red circles"."""
+    return with_article(thing) if count == 1 else f"{NUMBERS[count]} {plural or f'{thing}s'}"
 
 
 def worded(wording: str, things: str, ground: str) -> str:
