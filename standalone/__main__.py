@@ -2,8 +2,8 @@
 
 python -m standalone page
 python -m standalone grid
-python -m standalone txt2img --prompt "a red circle on a blue background" --enable
-python -m standalone img2img --image image.png --prompt "a green square" --enable
+python -m standalone txt2img --prompt "a house left of a tree in a meadow" --enable
+python -m standalone img2img --image image.png --prompt "a flat drawing of a fox" --enable
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ from standalone.checkpoint import SMALL, CheckpointError, load
 from standalone.console import replace_unknown_letters, true_text
 from standalone.grid import draw_grid
 from standalone.infotext import save_png
-from standalone.processing import InputError, Processing, process_images
+from standalone.processing import DEFAULT_PROMPT, InputError, Processing, process_images
 from standalone.runner import ScriptRunner
 from standalone.samplers import SAMPLERS
-
-DEFAULT_PROMPT = "a red circle on a blue background"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,8 +70,8 @@ def _add_generation(command: argparse.ArgumentParser, name: str) -> None:
     add("--negative-prompt", default="", type=true_text)
     add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
     add("--seed", type=int, default=7)
-    # the grid is made of many images; it is large enough for tiles, and quick all the same
-    size, steps = ("320x320", 12) if name == "grid" else ("256x256", 20)
+    # the grid's images are as large as the model is trained for, where every method has an effect
+    size, steps = ("512x512", 12) if name == "grid" else ("256x256", 20)
     add("--size", default=size, help="WIDTHxHEIGHT, pixels")
     add("--steps", type=int, default=steps)
     add("--cfg-scale", type=float, default=5.0)

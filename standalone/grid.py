@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,6 @@ from standalone.processing import Processed, Processing, process_images
 from standalone.runner import ScriptRunner
 
 OFF = "off"
-REPEATS = 2
 PER_ROW = 4
 WIDTH = 2 + max(map(len, METHODS))
 """Of the column of names, in letters."""
@@ -36,29 +34,25 @@ def draw_grid(
     """Write an image for each method into `args.out` as soon as it is there, and at last all of
     them as grid.png; print a table of their times.
 
-    The runs are interleaved and repeated, so that a busy machine slows all of them equally; the
-    times are medians of each method's runs.
+    Each is made once, after a step that is not counted.
     """
     make_request(args, object())  # what is wrong with it is told before anything is loaded
     model = load(args.model)
     rows = {OFF: {"enabled": False}}
     rows |= {method: {"method": method, **settings} for method in METHODS}
     results: dict[str, Processed] = {}
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
     _warm_up(args, model, make_request)
-    with _Progress(REPEATS * len(rows) * (2 if args.hires != 1 else 1)) as progress:
-        for name, values in REPEATS * list(rows.items()):
+    with _Progress(len(rows) * (2 if args.hires != 1 else 1)) as progress:
+        for name, values in rows.items():
             request = make_request(args, model)
             request.progress = progress.of_run(name)
             result = process_images(request, ScriptRunner([values]))
-            seconds[name].append(result.unet_seconds)
-            if name not in results:
-                path = args.out / f"grid-{name}.png"
-                progress.say(save_png(result.images[0], result.infotexts[0], path))
+            path = args.out / f"grid-{name}.png"
+            progress.say(save_png(result.images[0], result.infotexts[0], path))
             results[name] = result
     pictures = {name: result.images[0] for name, result in results.items()}
     path = save_png(lay_out(pictures, PER_ROW), results[OFF].infotexts[0], args.out / "grid.png")
-    print("\n" + _table({name: statistics.median(times) for name, times in seconds.items()}))
+    print("\n" + _table({name: result.unet_seconds for name, result in results.items()}))
     for name, result in results.items():
         for comment in result.comments:
             print(f"\n{name}: {comment}")

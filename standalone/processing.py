@@ -19,6 +19,9 @@ from standalone.odd_sizes import resized_skips
 from standalone.runner import ScriptRunner
 from standalone.samplers import SAMPLERS, Sampler, randn
 
+DEFAULT_PROMPT = "a cactus in a desert at sunset"
+"""What the small model draws where nothing else is asked for."""
+
 
 class InputError(ValueError):
     """A value of a request is out of range; one line that names it, the value and the range."""

@@ -12,7 +12,7 @@ import gradio as gr
 
 from standalone.infotext import parse_infotext, save_png
 from standalone.jobs import Progress, interrupt_job, run_job
-from standalone.processing import InputError, Processing
+from standalone.processing import DEFAULT_PROMPT, InputError, Processing
 from standalone.runner import ScriptRunner
 from standalone.samplers import SAMPLERS
 
@@ -29,7 +29,7 @@ class Tab:
         self.fields: dict[str, Any] = {}
         with gr.Row():
             with gr.Column(scale=3):
-                self._text("prompt", "Prompt", "a red circle on a blue background")
+                self._text("prompt", "Prompt", DEFAULT_PROMPT)
                 self._text("neg_prompt", "Negative prompt", "")
             with gr.Column(scale=1, min_width=140):
                 generate = gr.Button("Generate", variant="primary", elem_id=self._id("generate"))

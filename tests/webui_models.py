@@ -134,7 +134,7 @@ def install_sdxl_for_comfy(folder: Path) -> None:
     of each of six sizes, and adds those of the text as a whole.
     """
     folder.mkdir(parents=True)
-    weights = _without_unet(load_file(SMALL)) | _sdxl_unet(CONTEXT + 6 * 256)
+    weights = _without_unet(load_file(unpacked(SMALL))) | _sdxl_unet(CONTEXT + 6 * 256)
     own = {key: weight.contiguous() for key, weight in weights.items()}
     save_file(own, folder / "sdxl.safetensors")
 

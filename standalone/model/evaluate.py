@@ -30,8 +30,8 @@ HELD_OUT_SEED = 10_000_000
 """Scenes are drawn from this seed on; the seeds of training are pairs of numbers, or smaller."""
 SIZES = (256, 512)
 BATCH = {"cuda": 64, "cpu": 1}
-"""Captions at once at 256 pixels on each kind of device, fewer at more; the processor is fastest with
-one."""
+"""Captions at once at 256 pixels on each kind of device, fewer at more; the processor is fastest
+with one."""
 LETTER_WIDTH, LINE_HEIGHT = 5, 11
 """Of the writing on the sheet, in pixels."""
 

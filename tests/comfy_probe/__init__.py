@@ -25,7 +25,7 @@ TEXT_SIZES = dict(
     hidden_size=96, intermediate_size=384, num_attention_heads=4, num_hidden_layers=3,
     projection_dim=96,
 )  # fmt: skip
-UNET_SIZES = dict(context_dim=96, model_channels=64)
+UNET_SIZES = dict(context_dim=96, model_channels=96)
 XL_SIZES = dict(
     context_dim=96, model_channels=32, transformer_depth=[0, 0, 3, 3, 3, 3],
     adm_in_channels=96 + 6 * 256,

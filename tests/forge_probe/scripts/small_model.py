@@ -9,11 +9,11 @@ from modules import paths
 
 
 class Small(model_list.SD15):
-    """SD1's layout with 64 channels and 96 of context; text model and VAE as described beside."""
+    """SD1's layout, 96 channels wide, as is the context; text model and VAE as described beside."""
 
     huggingface_repo = str(Path(paths.data_path).resolve() / "small-model")
     unet_config = {  # noqa: RUF012
-        **model_list.SD15.unet_config, "model_channels": 64, "context_dim": 96
+        **model_list.SD15.unet_config, "model_channels": 96, "context_dim": 96
     }  # fmt: skip
 
 

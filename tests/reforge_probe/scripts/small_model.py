@@ -30,7 +30,7 @@ class SmallText(sd1_clip.SD1ClipModel):
 
 class Small(supported_models.SD15):
     unet_config = {  # noqa: RUF012
-        **supported_models.SD15.unet_config, "model_channels": 64, "context_dim": CHANNELS
+        **supported_models.SD15.unet_config, "model_channels": 96, "context_dim": CHANNELS
     }  # fmt: skip
 
     def clip_target(self, state_dict={}):  # noqa: B006
