@@ -29,7 +29,12 @@ from .planning.plan import Agents, Merge, Reduce, SitePlan, Sleep
 from .planning.planner import is_one_sided, plan_site, site_strength
 from .planning.schedule import TRAIN_STEPS, noise_level_time
 from .planning.site import LATENT_FACTOR, Site, grid_of
-from .planning.sleep import asleep_since, check_awake_blocks, is_measured
+from .planning.sleep import (
+    agents_asleep_since,
+    asleep_since,
+    check_awake_blocks,
+    is_measured,
+)
 from .planning.told import NOTHING, Part, how_asleep, where_applied
 from .settings.methods import METHODS, NO_METHOD
 from .settings.needs import idle_parameters
@@ -101,6 +106,7 @@ __all__ = [
     "UnetShape",
     "UnsupportedModelError",
     "VaeTiles",
+    "agents_asleep_since",
     "applied",
     "asleep_since",
     "check_awake_blocks",

@@ -20,6 +20,7 @@ from slothful import (
     SitePlan,
     Sleep,
     UnetShape,
+    agents_asleep_since,
     asleep_since,
     check_awake_blocks,
     estimate,
@@ -182,7 +183,7 @@ def _cost(settings: Settings, each: Pass, shape: UnetShape | None) -> Cost:
     if shape is None:
         return cost
     most = _allowed(settings, each, shape)
-    kinds: dict[tuple[bool, bool], list[Moment]] = {}
+    kinds: dict[tuple[bool, bool, bool], list[Moment]] = {}
     for moment in _moments(settings, each):
         kinds.setdefault(_sleeps(settings, moment), []).append(moment)
     for moments in kinds.values():
@@ -192,9 +193,12 @@ def _cost(settings: Settings, each: Pass, shape: UnetShape | None) -> Cost:
     return cost
 
 
-def _sleeps(settings: Settings, moment: Moment) -> tuple[bool, bool]:
-    """Whether a part of the U-Net sleeps at a moment, and whether the negative side does."""
-    return asleep_since(settings, moment) is not None, is_one_sided(settings, moment)
+def _sleeps(settings: Settings, moment: Moment) -> tuple[bool, bool, bool]:
+    """Whether a part of the U-Net sleeps at a moment, whether the negative side does, and whether
+    agents repeat what they saw.
+    """
+    repeat = agents_asleep_since(settings, moment) is not None
+    return asleep_since(settings, moment) is not None, is_one_sided(settings, moment), repeat
 
 
 def _left(cost: Cost) -> dict[str, float] | None:

@@ -48,6 +48,20 @@ def model_with(unet):
 FIELDS = Fields(width=256, height=192, steps=6, hires=True, hr_scale=2, hr_steps=4)
 
 
+def test_agents_and_channels_are_told(model):
+    agents = Settings(method="Agent Attention", agent_every=3, sleep_min_steps=1)
+    drawn = describe(agents, FIELDS, model)
+    assert all(plan["agents"] for plan in drawn["plans"])
+    assert all(plan["stride"] >= 2 for plan in drawn["plans"])
+    assert drawn["held"] > 0
+    assert describe(agents.replace(agent_every=1), FIELDS, model)["held"] == 0
+    few = Settings(method="Sleep only", channels_depth_1=0.5)
+    drawn = describe(few, FIELDS, model)
+    assert [plan["channels"] for plan in drawn["plans"]] == [0.5, 0.5]
+    assert drawn["nothing"] is None
+    assert drawn["left"]["attention"] < 1
+
+
 @pytest.mark.parametrize("method", Settings.parameter("method").choices)
 @pytest.mark.parametrize("axis", Settings.parameter("time_axis").choices)
 def test_every_plan_drawn_is_the_one_that_would_be_applied(model, method, axis):

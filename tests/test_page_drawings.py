@@ -130,6 +130,16 @@ def test_the_map_shows_the_moment_and_edits_weights(page, panel):
     assert cell.evaluate("cell => cell === document.activeElement")
 
 
+def test_the_map_tells_agents_from_keys_and_how_many_channels_there_are(page, panel):
+    cell = panel.get_by_role("button", name=re.compile("^IN01: "))
+    page.choose("method", "Agent Attention")
+    page.wait_until(lambda: re.search(r"tokens per agent, \d+ agents", cell.get_attribute("title")))
+    page.choose("method", "Sleep only")
+    page.open_group("Fewer channels")
+    page.type_number("channels_depth_1", "0.5")
+    page.wait_until(lambda: "keys, 50 % of the channels" in cell.get_attribute("title"))
+
+
 def test_tiles_are_drawn_with_their_shift(page, panel):
     page.set_size(512, 256)
     page.choose("method", "Near-sighted Tile")
