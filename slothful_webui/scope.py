@@ -56,6 +56,7 @@ class SamplingScope:
         self._obstacle: str | None = None
         self._pass: str | None = None
         self._timed = False
+        self._shape: slothful.UnetShape | None = None
         self._made: list[tuple[slothful.UnetShape | None, list[slothful.MadeCall]]] = []
         self._logged: dict[str, slothful.SitePlan | None] = {}
 
@@ -160,9 +161,7 @@ class SamplingScope:
         """Tell the core of the request's present pass, of its schedule if it is `timed`."""
         self._pass, size = _present_pass(self._p)
         self._timed = timed and getattr(self._p, "sampler", None) is not None
-        settings = self._settings
-        sleeps = (settings.sleep, settings.negative) != ("nothing", "computed")
-        needs_clock = settings.time_axis == "pass progress" or sleeps
+        needs_clock = self._settings.time_axis == "pass progress" or self._sleeps
         clock = pass_clock(self._p) if self._timed and needs_clock else None
         self._application.begin_pass(self._pass, clock, size)
 
@@ -180,6 +179,8 @@ class SamplingScope:
                 self._release()
                 self._checkpoint = checkpoint
                 self._application.follow(unet, running_prediction)
+                # now, for reForge takes apart the model that another one replaces
+                self._shape = known_shape(unet) if self._sleeps else None
         except slothful.UnsupportedModelError as error:
             self._obstacle = str(error)
 
@@ -191,7 +192,11 @@ class SamplingScope:
         """What was done is counted with the U-Net that did it, as long as that is known."""
         calls = self._application.take_calls()
         if calls:
-            self._made.append((known_shape(self._application.unet), calls))
+            self._made.append((self._shape, calls))
+
+    @property
+    def _sleeps(self) -> bool:
+        return (self._settings.sleep, self._settings.negative) != ("nothing", "computed")
 
     def _has_sites(self) -> bool:
         try:

@@ -108,6 +108,24 @@ def test_weights_of_another_checkpoint_in_the_same_unet_wake_it(model, monkeypat
     assert f"asleep in {asleep - 1} of {steps} steps" in refined
 
 
+def test_a_unet_that_is_taken_apart_where_another_takes_its_place_is_counted():
+    """As reForge does with the model before a refiner."""
+    model, other = (load(SMALL) for _ in range(2))
+    first, second = model.model.diffusion_model, other.model.diffusion_model
+    calls = itertools.count()
+
+    def refine(*_):
+        if next(calls) == 4:
+            model.model.diffusion_model, first.input_blocks = second, None
+
+    first.register_forward_hook(refine)
+    settings = dict(DEEP, sleep_every=10, sleep_first=0)
+    asleep, steps, _ = map(int, re.findall(r"\d+", said(other, **settings)))
+    refined = said(model, **settings)
+    assert f"asleep in {asleep - 1} of {steps} steps; " in refined
+    assert "% of the U-Net was computed" in refined
+
+
 def test_what_sleep_holds_is_said_for_the_larger_pass(model):
     held = describe(Settings(**DEEP), FIELDS, model)["held"]
     base = Fields(width=64, height=64, steps=20)
