@@ -20,6 +20,8 @@ from tests.unets import LAYOUTS, make_unet
 CONTEXT = 96
 SIZES = ("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple")
 SIZE_WIDTH = 16
+WIDTH = OmegaConf.load(SMALL.with_suffix(".yaml")).model.params.unet_config.params.model_channels
+"""Channels of the small model's finest level."""
 
 
 def install_lora(folder: Path) -> None:
@@ -28,8 +30,8 @@ def install_lora(folder: Path) -> None:
     for block, part in itertools.product(range(3), "qkv"):
         name = f"lora_unet_up_blocks_3_attentions_{block}_transformer_blocks_0_attn1_to_{part}"
         weights |= {
-            f"{name}.lora_down.weight": random(4, 64),
-            f"{name}.lora_up.weight": random(64, 4),
+            f"{name}.lora_down.weight": random(4, WIDTH),
+            f"{name}.lora_up.weight": random(WIDTH, 4),
             f"{name}.alpha": torch.tensor(4.0),
         }
     folder.mkdir(parents=True)
@@ -48,15 +50,15 @@ def install_extra_networks(webui: Path) -> None:
     random = _random_numbers()
     layers = [
         {
-            "linear.0.weight": random(128, 64),
-            "linear.0.bias": torch.zeros(128),
-            "linear.1.weight": random(64, 128),
-            "linear.1.bias": torch.zeros(64),
+            "linear.0.weight": random(2 * WIDTH, WIDTH),
+            "linear.0.bias": torch.zeros(2 * WIDTH),
+            "linear.1.weight": random(WIDTH, 2 * WIDTH),
+            "linear.1.bias": torch.zeros(WIDTH),
         }
         for _ in "kv"
     ]
     hypernetwork = {
-        64: layers, "name": "probe", "layer_structure": [1, 2, 1], "step": 1,
+        WIDTH: layers, "name": "probe", "layer_structure": [1, 2, 1], "step": 1,
         "activation_func": "linear", "is_layer_norm": False, "use_dropout": False,
         "sd_checkpoint": None, "sd_checkpoint_name": None, "optional_info": None,
         "weight_initialization": "Normal", "activate_output": False,
