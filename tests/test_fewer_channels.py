@@ -225,6 +225,12 @@ def test_the_share_follows_level_weight_and_schedule():
         assert share(IN01, 0.9, settings.replace(method=method)) == 0.5
 
 
+def kept_factors():
+    """Of all layers that there are."""
+    layers = [each for each in gc.get_objects() if isinstance(each, FewerChannels)]
+    return [layer._factors for layer in layers if layer._factors]
+
+
 @torch.no_grad()
 def test_one_decomposition_serves_all_ranks_and_is_freed(monkeypatch):
     unet, made = make_unet("sd1"), []
@@ -232,7 +238,7 @@ def test_one_decomposition_serves_all_ranks_and_is_freed(monkeypatch):
 
     def counted(*roots):
         mixing = best_mixing(*roots)
-        made.append(weakref.ref(mixing.query))
+        made.append(mixing.query.shape)
         return mixing
 
     monkeypatch.setattr(module, "best_mixing", counted)
@@ -243,11 +249,12 @@ def test_one_decomposition_serves_all_ranks_and_is_freed(monkeypatch):
         for timestep in (600.0, 700.0, 800.0, 600.0):
             run(unet, timestep=timestep)
             ranks |= {plan and plan.score_share for plan in application.plans.values()}
+        assert len(kept_factors()) == layers
     assert len(ranks) > 1
     assert len(made) == layers
     assert torch.equal(torch.get_rng_state(), random)
+    assert kept_factors() == []
     gone = weakref.ref(unet)
     del unet, application
     gc.collect()
     assert gone() is None
-    assert not any(ref() is not None for ref in made)
