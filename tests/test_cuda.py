@@ -1,18 +1,13 @@
 """On a CUDA GPU: the same as on a CPU, the same every time, and no waits. Skipped without one."""
 
 import copy
-import importlib.util
 import warnings
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 import slothful
-from benchmarks.speed.kernels import kernels_of
 from slothful import METHODS, Settings
-from slothful.tokens import trial
-from slothful.unet.reducing import Reducing
 from standalone.attention import sdpa_attention
 from tests.unets import inputs, make_unet
 
@@ -33,8 +28,8 @@ def settings_of(method):
     )  # fmt: skip
 
 
-def call(unet, device, size=SIZE):
-    latent, timesteps, keywords = inputs(unet, **size)
+def call(unet, device):
+    latent, timesteps, keywords = inputs(unet, **SIZE)
     moved = {name: value.to(device) for name, value in keywords.items()}
     with torch.inference_mode(), sdpa_attention():
         return unet(latent.to(device), timesteps.to(device), **moved)
@@ -77,80 +72,3 @@ def test_a_new_step_waits_for_the_gpu_once(unets, method):
         with slothful.applied(unet, settings_of(method)):
             waits(600.0)  # layouts are made once
             assert waits(599.0) <= plain + 1
-
-
-# -- by kernels of Triton, in half precision
-
-PLANS = {
-    "whole": (False, True, False),
-    "tiles": (True, False, True),
-    "near": (True, True, True),
-    "alone": (True, False, False),
-}
-"""By the parts of a plan: tiles, groups of their own, groups of the whole grid."""
-MERGING = [m for m in METHODS if m not in ("Token Merging", "Plain Tiles")]
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="there is no Triton"
-)
-
-
-@needs_triton
-@pytest.mark.parametrize("adds", [False, True])
-@pytest.mark.parametrize(
-    ("head", "dtype"),
-    [(40, torch.float16), (80, torch.float16), (160, torch.float16), (64, torch.bfloat16)],
-)
-@pytest.mark.parametrize("parts", PLANS.values(), ids=PLANS)
-def test_kernels_give_what_torch_gives(parts, head, dtype, adds):
-    options = dict(adds_own=adds and parts[1], adds_shared=adds and parts[2])
-    device = torch.device("cuda")
-    for given in (torch.float32, dtype):
-        found = trial.differences(*parts, given, dtype, head, device, **options)
-        assert max(found) < trial.ALLOWED
-
-
-@pytest.fixture(scope="module")
-def half_unet():
-    """With tokens of 96 channels and more."""
-    unet = make_unet("sd1", model_channels=96, num_heads=2).to("cuda", torch.float16)
-    unet.dtype = torch.float16
-    return unet
-
-
-def half_call(unet):
-    with torch.autocast("cuda", torch.float16):
-        # tiles lie side by side
-        return call(unet, "cuda", dict(batch=2, height=64, width=64))
-
-
-@needs_triton
-@pytest.mark.parametrize("method", MERGING)
-def test_a_unet_gives_by_kernels_what_it_gives_by_torch(half_unet, method, monkeypatch):
-    with slothful.applied(half_unet, settings_of(method)):
-        actual = half_call(half_unet)
-        assert torch.equal(half_call(half_unet), actual)
-    kernels = trial.agrees.cache_info()
-    assert kernels.currsize
-    monkeypatch.setattr(Reducing, "_can_fuse", lambda *_: False)
-    with slothful.applied(half_unet, settings_of(method)):
-        expected = half_call(half_unet)
-    assert (actual - expected).norm() < 0.02 * expected.norm()
-
-
-@needs_triton
-@pytest.mark.parametrize("method", MERGING)
-def test_a_site_starts_few_kernels_more(half_unet, method):
-    def started():
-        half_call(half_unet)
-        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-            half_call(half_unet)
-            torch.cuda.synchronize()
-        return kernels_of(profiled)[1]
-
-    plain = started()
-    with slothful.applied(half_unet, settings_of(method)) as application:
-        ours = started()
-        sites = sum(plan is not None for plan in application.plans.values())
-    assert sites
-    # one besides, for the timestep
-    assert ours <= plain + 5 * sites + 1

@@ -16,7 +16,7 @@ ROOMS = ("settings", "planning", "tokens", "unet")
 OUTSIDE = {
     "settings": set(),
     "planning": set(),
-    "tokens": {"torch", "einops", "triton"},
+    "tokens": {"torch", "einops"},
     "unet": {"torch", "einops"},
 }
 """What else than the standard library a room needs."""

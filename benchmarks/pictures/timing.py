@@ -18,8 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.pictures.sampling import Picture
 from benchmarks.pictures.variants import NONE, Call, Play, Variant, held_bytes
-from benchmarks.speed.kernels import kernels_of
-from benchmarks.speed.timing import Inputs, with_the_same_weights
+from benchmarks.speed.timing import Inputs, kernels_of, with_the_same_weights
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 MOST = 3

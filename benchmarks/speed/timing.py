@@ -16,7 +16,6 @@ from greenlet import getcurrent, greenlet
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.speed.kernels import kernels_of
 from benchmarks.speed.memory import peak_memory
 from slothful import find_sites
 
@@ -200,6 +199,13 @@ def _kernel_seconds(unet: nn.Module, inputs: Inputs) -> float:
         _call(unet, inputs)
         torch.cuda.synchronize()
     return kernels_of(profiled)[0]
+
+
+def kernels_of(profiled: profile) -> tuple[float, int]:
+    """How long a GPU's kernels took (s), and how many there were."""
+    kind = torch.autograd.DeviceType.CUDA
+    took = [e.time_range.elapsed_us() for e in profiled.events() if e.device_type == kind]
+    return sum(took) / 1e6, len(took)
 
 
 def with_the_same_weights(unet: nn.Module) -> nn.Module:

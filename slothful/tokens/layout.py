@@ -59,32 +59,6 @@ def _layout(plan: Reduce, device: torch.device) -> Layout:
     return _in_view(plan, device) if own_in_view(plan) else _by_index(plan, plan.tiling, device)
 
 
-def window_places(plan: Reduce, device: torch.device) -> torch.Tensor:
-    """The places in the grid of each window's queries: (W, T), in 32 bits."""
-    assert plan.tiling is not None
-    return _window_places(plan.grid, plan.tiling, device)
-
-
-def keys_of_windows(plan: Reduce, device: torch.device) -> torch.Tensor:
-    """Of a plan that pools nothing, the places of each window's keys among the projected tokens:
-    (W, K), in 32 bits.
-    """
-    return _keys_of_windows(plan.geometry, device)
-
-
-@functools.lru_cache(maxsize=64)
-def _keys_of_windows(plan: Reduce, device: torch.device) -> torch.Tensor:
-    keys = plan_layout(plan, device).keys
-    assert keys is not None
-    keys = keys.reshape(plan.windows, -1)
-    return torch.cat([window_places(plan, device), keys], dim=1) if own_in_view(plan) else keys
-
-
-@functools.lru_cache(maxsize=64)
-def _window_places(grid: Grid, tiling: Tiling, device: torch.device) -> torch.Tensor:
-    return _window_indices(grid, tiling, device).int()
-
-
 def _of_whole_grid(plan: Reduce, device: torch.device) -> Layout:
     """Without windows: nothing is dealt."""
     if plan.reduction is None or plan.pools:

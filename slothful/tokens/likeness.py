@@ -24,11 +24,11 @@ def features_of(tokens: torch.Tensor) -> torch.Tensor:
     channels = tokens.shape[-1]
     if channels <= COMPARED_CHANNELS:
         return tokens
-    return tokens @ directions(channels, tokens.device, tokens.dtype)
+    return tokens @ _directions(channels, tokens.device, tokens.dtype)
 
 
 @functools.lru_cache(maxsize=64)
-def directions(channels: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+def _directions(channels: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """(channels, `COMPARED_CHANNELS`), the same on every device and at every time."""
     generator = torch.Generator().manual_seed(channels)
     drawn = torch.randn(channels, COMPARED_CHANNELS, generator=generator) / channels**0.5

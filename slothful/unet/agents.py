@@ -11,7 +11,7 @@ from torch import nn
 from ..planning.plan import Agents
 from ..tokens.agents import asked_of, pooled_queries, seen_by
 from ..tokens.group_means import Groups
-from ..tokens.key_inputs import Match, match_tokens
+from ..tokens.key_inputs import match_tokens
 from ..tokens.layout import plan_layout
 from .answering import Answering
 from .attention_hooks import Kind, Layer
@@ -103,7 +103,7 @@ class AgentHooks(Kind[Agents]):
         """Which queries are similar, found by the first layer of the site for all of them."""
         shared = self.layer.shared
         match = shared.match
-        if not isinstance(match, Match) or len(match.log_weights) != len(tokens):
+        if match is None or len(match.log_weights) != len(tokens):
             match = match_tokens(tokens, tokens, plan_layout(plan.pool, tokens.device), plan.pool)
         shared.match = match if self.layer.index + 1 < shared.count else None
         return match.own

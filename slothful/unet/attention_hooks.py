@@ -10,7 +10,6 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ..planning.plan import SitePlan
-from ..tokens.fused import FusedMatch
 from ..tokens.key_inputs import Match
 from .calls import Args, Dialect, Kwargs
 from .dictionaries import LayerDictionary
@@ -56,7 +55,7 @@ class Shared:
 
     def __init__(self, count: int):
         self.count = count
-        self.match: Match | FusedMatch | None = None
+        self.match: Match | None = None
 
 
 class Kind(Generic[AnyPlan]):
@@ -84,7 +83,7 @@ class Kind(Generic[AnyPlan]):
 
     def skip(self) -> None:
         """Called in the place of `begin` where a call has to be left as it is."""
-        self.layer.weighted.skip()
+        self.layer.weighted.log_weights = None
 
     def release(self) -> None:
         """Take off what `prepare` has put on."""

@@ -10,16 +10,13 @@ import torch
 from torch import nn
 
 from ..planning.plan import Reduce
-from ..tokens.fused import HALF, FusedMatch, fused_attention, fused_keys
 from ..tokens.group_means import Groups
 from ..tokens.key_inputs import Match, key_inputs, match_tokens
 from ..tokens.layout import Layout, plan_layout
 from ..tokens.moving import deal_keys, join_answers, split_queries
-from ..tokens.trial import fits
 from .attention_hooks import Kind, Layer
 from .calls import Args
 from .foreign import OwnHook
-from .weighing import ByKernels
 
 
 class Needs(NamedTuple):
@@ -52,7 +49,6 @@ class Reducing(Kind[Reduce]):
         super().__init__(layer)
         self._needs: Needs | None = None
         self._call: Call | None = None
-        self._is_fused = False
 
     def prepare(self, plan: Reduce) -> None:
         """Have those hooks on the projections that a plan needs."""
@@ -60,8 +56,7 @@ class Reducing(Kind[Reduce]):
         attention, deals = self.layer.module.attn1, plan.tiling is not None
         watches = deals and "forward" in vars(attention)
         separates = plan.separate_kv or self._beside_context(plan)
-        weighs = plan.merges or (deals and _is_on_gpu(attention.to_q))
-        needs = Needs(deals, separates, weighs, watches)
+        needs = Needs(deals, separates, plan.merges, watches)
         if needs == self._needs:
             return
         self.release()
@@ -92,13 +87,8 @@ class Reducing(Kind[Reduce]):
         other, and each projection takes its half: so a hypernetwork, which sits between, sees
         the tokens that are projected and nothing else.
         """
-        self.skip()  # what a call that failed has left
-        attention = self.layer.module.attn1
-        dtype = _projected_dtype(tokens, attention.to_q)
-        if self._can_fuse(plan, tokens, dtype):
-            return self._begin_fused(plan, tokens, dtype)
         layout = plan_layout(plan, tokens.device)
-        tokens = tokens.to(dtype)
+        tokens = _as_projected(tokens, self.layer.module.attn1.to_q)
         # where autocast would turn single precision to half and back at every other step
         with torch.autocast(tokens.device.type, enabled=False) if tokens.is_cuda else nullcontext():
             queries = split_queries(tokens, layout, plan)
@@ -114,34 +104,6 @@ class Reducing(Kind[Reduce]):
             return queries, inputs.keys
         return queries, torch.cat([inputs.keys, inputs.values], dim=1)
 
-    def _can_fuse(self, plan: Reduce, tokens: torch.Tensor, dtype: torch.dtype) -> bool:
-        """Whether a call is left to the kernels: never on a CPU, nor where somebody's `forward` or
-        a host has its own idea of the context's rows.
-        """
-        if not tokens.is_cuda:
-            return False
-        assert self._needs is not None
-        if not self._needs.weighs or self._needs.watches or self._beside_context(plan):
-            return False
-        attention = self.layer.module.attn1
-        return fits(plan, tokens, dtype, attention.heads, attention.to_q)
-
-    def _begin_fused(
-        self, plan: Reduce, tokens: torch.Tensor, dtype: torch.dtype
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same by kernels, in the order of the grid: they find the windows by themselves."""
-        shared = self.layer.shared
-        match = shared.match
-        rows = len(tokens) * plan.windows
-        if not isinstance(match, FusedMatch) or len(match.weights) != rows:
-            match = None  # of another batch
-        made = fused_keys(tokens, plan, dtype, match)
-        shared.match = made.match if self.layer.index + 1 < shared.count else None
-        self._is_fused = True
-        answer = functools.partial(fused_attention, plan, self.layer.module.attn1.heads, made.match)
-        self.layer.weighted.by_kernels = ByKernels(made.context.shape[1], answer)
-        return made.queries, made.context
-
     def _beside_context(self, plan: Reduce) -> bool:
         """Whether to_k and to_v get their tokens from here, whatever the context is."""
         return plan.tiling is not None and self.layer.dialect.rows_from_context
@@ -154,7 +116,7 @@ class Reducing(Kind[Reduce]):
         """
         shared = self.layer.shared
         match = shared.match
-        if not isinstance(match, Match) or len(match.log_weights) != len(queries):
+        if match is None or len(match.log_weights) != len(queries):
             match = match_tokens(tokens, queries, layout, plan)
         # the last one frees its memory
         shared.match = match if self.layer.index + 1 < shared.count else None
@@ -164,16 +126,12 @@ class Reducing(Kind[Reduce]):
         """Leave the projections as they are, too."""
         super().skip()
         self._call = None
-        self._is_fused = False
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
         """The answers in the order of the grid: (batch, tokens, channels)."""
         call, self._call = self._call, None
-        self.layer.applied()
-        if self._is_fused:
-            self._is_fused = False
-            return answers
         assert call is not None
+        self.layer.applied()
         return join_answers(answers, call.layout, call.plan)
 
     def _after_queries(
@@ -209,14 +167,9 @@ class Reducing(Kind[Reduce]):
         return deal_keys(projected, call.layout, call.plan, shared)
 
 
-def _is_on_gpu(projection: nn.Module) -> bool:
-    weight = getattr(projection, "weight", None)
-    return isinstance(weight, torch.Tensor) and weight.is_cuda
-
-
-def _projected_dtype(tokens: torch.Tensor, projection: nn.Module) -> torch.dtype:
-    """Half precision where CUDA's autocast would have each projection cast the tokens to it."""
+def _as_projected(tokens: torch.Tensor, projection: nn.Module) -> torch.Tensor:
+    """The tokens in half precision where CUDA's autocast would have each projection cast them."""
     if not (tokens.is_cuda and torch.is_autocast_enabled()):
-        return tokens.dtype
+        return tokens
     dtype = getattr(getattr(projection, "weight", None), "dtype", None)
-    return dtype if dtype in HALF else tokens.dtype
+    return tokens.to(dtype) if dtype in (torch.float16, torch.bfloat16) else tokens

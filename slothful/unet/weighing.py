@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,19 +14,9 @@ from .calls import Args
 from .foreign import OwnHook
 
 
-class ByKernels(NamedTuple):
-    """How a call is answered by kernels: from `keys` tokens that become keys, by
-    answer(query, key, value), each (batch, tokens, inner) as it was projected.
-    """
-
-    keys: int
-    answer: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-
-
 class WeightedAttention:
     """Hooks on an attn1 that answer in the place of the active optimization while `log_weights` is
     set: a (batch, keys) tensor, the logarithm of each key's weight; minus infinity hides a key.
-    Where `by_kernels` is set, that answers.
 
     None of the hosts' optimizations takes a bias for the scores. So the active one gets a single
     token to work on, and its answer is replaced by that of torch's own attention over what to_q,
@@ -37,13 +26,7 @@ class WeightedAttention:
     def __init__(self, attention: nn.Module):
         self.attention: Any = attention
         self.log_weights: torch.Tensor | None = None
-        self.by_kernels: ByKernels | None = None
         self._projected: dict[str, torch.Tensor] = {}
-
-    def skip(self) -> None:
-        """A call is left as it is."""
-        self.log_weights = self.by_kernels = None
-        self._projected.clear()
 
     def register(self) -> list[RemovableHandle]:
         """Put the hooks on, after all that change what is projected; the handles remove them."""
@@ -62,26 +45,17 @@ class WeightedAttention:
     def _keep(
         self, name: str, projection: nn.Module, args: Args, projected: torch.Tensor
     ) -> torch.Tensor | None:
-        if self.by_kernels is not None:
-            keys = self.by_kernels.keys
-        elif self.log_weights is not None:
-            keys = self.log_weights.shape[-1]
-        else:
+        if self.log_weights is None:
             return None
-        if name != "to_q" and projected.shape[1] != keys:
-            self.skip()  # a replaced `forward` has keys of its own
+        if name != "to_q" and projected.shape[1] != self.log_weights.shape[-1]:
+            # a replaced `forward` has keys of its own
+            self.log_weights = None
+            self._projected.clear()
             return None
         self._projected[name] = projected
-        single, query = projected[:, :1], self._projected.get("to_q")
-        if query is None or query.shape[0] == projected.shape[0]:
-            return single
-        # keys of all rows came one after the other, in a single row
-        return single.expand(query.shape[0], -1, -1)
+        return projected[:, :1]
 
     def _before_output(self, layer: nn.Module, args: Args) -> Args | None:
-        if self.by_kernels is not None:
-            answer, self.by_kernels = self.by_kernels.answer, None
-            return (answer(*(self._projected.pop(n) for n in ("to_q", "to_k", "to_v"))), *args[1:])
         if self.log_weights is None:
             return None
         query, key, value = (self._heads_of(name) for name in ("to_q", "to_k", "to_v"))
