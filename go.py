@@ -7,6 +7,7 @@
     python go.py speed    times every method and its peers on full-size U-Nets
     python go.py pictures measures the U-Net's time of whole pictures, with sleep and without
     python go.py effects  measures what every parameter does to images
+    python go.py measure  times the parts of a U-Net here, so that the page tells seconds
 
 Inside a virtual environment packages are installed there; otherwise into .venv beside this file.
 """
@@ -35,6 +36,7 @@ EXTRA = {
     "speed": ["benchmarks.txt"],
     "pictures": ["benchmarks.txt"],
     "effects": ["benchmarks.txt"],
+    "measure": [],
 }
 """The commands, and the requirements that each has besides the host's."""
 MODULES = {
@@ -43,6 +45,7 @@ MODULES = {
     "speed": ["benchmarks.speed"],
     "pictures": ["benchmarks.pictures"],
     "effects": ["benchmarks.effects"],
+    "measure": ["standalone", "measure"],
 }
 """What the commands run, further arguments after it."""
 STYLE = [

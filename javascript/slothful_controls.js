@@ -39,6 +39,17 @@
         }
     }
 
+    /** Whether the controls show these settings, those of a preset or of a wish. */
+    shows(settings) {
+        const values = this.values();
+        return this.declarations.every(({name, kind, site}) => {
+            const weight = settings.block_weights[name];
+            const wanted = site ? (weight === undefined ? 1 : weight) : settings[name];
+            return kind === "bool" || kind === "choice" ? values[name] === wanted
+                : Math.abs(values[name] - wanted) < 1e-6;
+        });
+    }
+
     /** Whether the chosen method uses a control. */
     used(name, values) {
         const {methods = []} = this.byName[name] || {};

@@ -4,7 +4,7 @@
     constructor(tab, root) {
         const {make, text} = slothfulAttention.elements;
         const {Controls, TimeChart, UnetMap, TileGrid, Summary, Comparison, PresetButtons,
-            ControlNotes, Choices} = slothfulAttention;
+            ControlNotes, Choices, MachineCosts, Lazy} = slothfulAttention;
         this.root = root;
         this.controls = new Controls(tab, JSON.parse(root.dataset.controls));
         slothfulAttention.messages.learn(this.controls.declarations);
@@ -22,8 +22,10 @@
         }, (name, value) => this.controls.set(name, value));
         this.tiles = new TileGrid();
         this.summary = new Summary();
+        this.costs = new MachineCosts(() => this.refresh());
         this.comparison = new Comparison(tab, this.controls);
         this.presets = new PresetButtons(this.controls);
+        this.lazy = new Lazy(this.controls);
         this.notes = new ControlNotes(this.controls);
         this.choices = new Choices(this.controls);
         this.scrub = make("input", {type: "range", min: 0, step: 1,
@@ -38,7 +40,8 @@
             this.chart.svg,
             make("label", {class: "slothful-scrub"}, text("Moment"), this.scrub, this.when),
             make("div", {class: "slothful-parts"}, this.map.root, this.tiles.root),
-            this.summary.root, this.comparison.root);
+            this.summary.root, this.costs.root,
+            this.comparison.root);
         root.addEventListener("input", () => this.changed());
     }
 
@@ -68,6 +71,7 @@
             return;
         }
         this.choices.look();
+        this.lazy.look();
         if (!this.seen) { // what was asked while the page was being built may have been lost
             this.seen = true;
             this.refresh();
@@ -165,6 +169,7 @@
                 width: shown.width, height: shown.height});
         }
         this.summary.draw(this.answer);
+        this.costs.draw(this.answer);
         this.notes.draw(this.answer, values);
     }
 

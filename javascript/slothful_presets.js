@@ -66,7 +66,7 @@
         const preset = name && this.presets.find((one) => one.name === name);
         if (!preset) {
             this.loaded = null;
-        } else if (this._shown(preset.settings)) {
+        } else if (this.controls.shows(preset.settings)) {
             this.loaded = name;
         } else if (this.loaded === name) {
             this.loaded = null;
@@ -76,17 +76,6 @@
             slothfulAttention.elements.change(button,
                 {"aria-pressed": String(button.dataset.preset === this.loaded)});
         }
-    }
-
-    /** Whether the controls show these settings. */
-    _shown(settings) {
-        const values = this.controls.values();
-        return this.controls.declarations.every(({name, kind, site}) => {
-            const weight = settings.block_weights[name];
-            const wanted = site ? (weight === undefined ? 1 : weight) : settings[name];
-            return kind === "bool" || kind === "choice" ? values[name] === wanted
-                : Math.abs(values[name] - wanted) < 1e-6;
-        });
     }
 
     /** What the method does to the tokens, and over it how it changes in time. */

@@ -13,6 +13,8 @@ from slothful_webui import (
     comparison,
     engine,
     infotext,
+    lazy,
+    measuring,
     options,
     page,
     routes,
@@ -21,6 +23,7 @@ from slothful_webui import (
 )
 from slothful_webui.arguments import read_arguments, wants_comparison
 from slothful_webui.copies import is_second_copy
+from slothful_webui.costs import CostsFile
 from slothful_webui.presets import SHIPPED, PresetFolders
 from slothful_webui.sampling import TITLE, refusing
 from slothful_webui.scope import SamplingScope
@@ -42,6 +45,7 @@ class SlothfulAttentionScript(scripts.Script):
                 _presets(),
                 _site_names,
                 has_queue=not getattr(shared.cmd_opts, "no_gradio_queue", False),
+                choose=_choose,
             )
         targets = infotext.paste_targets(_disregarded_keys)
         self.infotext_fields = list(zip([enabled, *controls], targets))
@@ -75,7 +79,8 @@ class SlothfulAttentionScript(scripts.Script):
         if settings is None:
             SamplingScope.begin_without_effect(p)
         else:
-            SamplingScope(p, settings, engine.running_unet, engine.running_vae).begin()
+            running = engine.running_unet, engine.running_vae
+            SamplingScope(p, settings, *running, _known_costs).begin()
 
     @refusing
     def before_hr(self, p, *args):
@@ -101,7 +106,21 @@ def _settings(p, args):
     overrides = axes.overrides_of(p)
     if with_effect and wants_comparison(args):
         overrides = {**overrides, "enabled": True}
-    return read_arguments(args, overrides)
+    return read_arguments(args, overrides, lambda level: _choose_for(level, p))
+
+
+def _choose_for(level, p):
+    """The settings of a wish for a request."""
+    return lazy.choose_for_request(level, p, engine.loaded_model(), _costs_file())
+
+
+def _choose(asked):
+    """The settings of a wish for what the page's fields ask for."""
+    return lazy.choose_for_page(asked, engine.loaded_model(), _costs_file())
+
+
+def _costs_file():
+    return CostsFile(_presets().folders[-1])
 
 
 def _site_names():
@@ -126,6 +145,15 @@ def _presets():
     return PresetFolders([SHIPPED, Path(own or Path(paths.data_path) / "slothful-presets")])
 
 
+def _known_costs(unet, shape):
+    """The costs of a U-Net on this machine, None where they were not measured."""
+    return _costs_file().load(engine.machine_of(unet), shape)
+
+
+def _measure(progress):
+    measuring.measure_machine(engine.within_a_call, engine.machine_of, _costs_file(), progress)
+
+
 def _add_axes():
     axes.add_axes(scripts.scripts_data, _presets())
 
@@ -136,7 +164,9 @@ else:
     script_callbacks.on_cfg_denoiser(SamplingScope.before_denoiser)
     script_callbacks.on_ui_settings(lambda: options.add_options(shared))
     script_callbacks.on_app_started(
-        lambda demo, app: routes.add_routes(app, demo, engine.loaded_model, _presets())
+        lambda demo, app: routes.add_routes(
+            app, demo, engine.loaded_model, _presets(), measuring.Measurement(_measure)
+        )
     )
     # The plot copies its axes when its page is built: without a page that is before
     # `on_before_ui`, and where extensions load first, its script is not there yet when this one is

@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .planning.choice import LEVELS, check_level, choose
 from .planning.cost import NO_COST, Cost, MadeCall, SiteShape, UnetShape, cost_of, estimate
 from .planning.held import held_numbers
 from .planning.limits import within_limits
@@ -27,7 +28,17 @@ from .planning.nothing import why_nothing
 from .planning.parts import PARTS
 from .planning.plan import Agents, Merge, Reduce, SitePlan, Sleep
 from .planning.planner import is_one_sided, plan_site, site_strength
+from .planning.reported import what_was_done
 from .planning.schedule import TRAIN_STEPS, noise_level_time
+from .planning.seconds import (
+    NO_SECONDS,
+    MachineCosts,
+    Rates,
+    Seconds,
+    check_costs,
+    estimate_seconds,
+    seconds_of,
+)
 from .planning.site import LATENT_FACTOR, Site, grid_of
 from .planning.sleep import (
     agents_asleep_since,
@@ -45,6 +56,8 @@ from .settings.site_names import FAMILY_SITES, KNOWN_SITES
 if TYPE_CHECKING:
     from .unet.anatomy import UnsupportedModelError
     from .unet.application import Application, applied
+    from .unet.call_times import CallTimes
+    from .unet.measuring import measure
     from .unet.prediction import Prediction
     from .unet.rows import Row
     from .unet.shape import shape_of
@@ -55,6 +68,8 @@ if TYPE_CHECKING:
 _LATE = {
     "Application": "application",
     "applied": "application",
+    "CallTimes": "call_times",
+    "measure": "measuring",
     "Prediction": "prediction",
     "Row": "rows",
     "shape_of": "shape",
@@ -77,16 +92,20 @@ __all__ = [
     "FAMILY_SITES",
     "KNOWN_SITES",
     "LATENT_FACTOR",
+    "LEVELS",
     "METHODS",
     "NOTHING",
     "NO_COST",
     "NO_METHOD",
+    "NO_SECONDS",
     "PARTS",
     "SAME_TIME",
     "TRAIN_STEPS",
     "Agents",
     "Application",
+    "CallTimes",
     "Cost",
+    "MachineCosts",
     "MadeCall",
     "Merge",
     "Moment",
@@ -94,8 +113,10 @@ __all__ = [
     "Part",
     "PassClock",
     "Prediction",
+    "Rates",
     "Reduce",
     "Row",
+    "Seconds",
     "Settings",
     "SettingsError",
     "Site",
@@ -110,9 +131,13 @@ __all__ = [
     "applied",
     "asleep_since",
     "check_awake_blocks",
+    "check_costs",
+    "check_level",
+    "choose",
     "cost_of",
     "echo",
     "estimate",
+    "estimate_seconds",
     "find_sites",
     "grid_of",
     "held_numbers",
@@ -120,10 +145,13 @@ __all__ = [
     "idle_parameters",
     "is_measured",
     "is_one_sided",
+    "measure",
     "noise_level_time",
     "plan_site",
+    "seconds_of",
     "shape_of",
     "site_strength",
+    "what_was_done",
     "where_applied",
     "why_nothing",
     "within_limits",

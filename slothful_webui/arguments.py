@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from slothful import Settings, SettingsError, echo
+from slothful import Settings, SettingsError, check_level, echo
 from slothful_webui.controls import named
 from slothful_webui.infotext import is_pasted
 from slothful_webui.layouts import COMPARE, ENABLED, LAYOUT, SWITCHES, is_default, layout_of
 
+LAZY, CUSTOM = "lazy", "custom"
+"""The name of the wish that chooses all other values, and the one that chooses nothing."""
+
+Choose = Callable[[str], Settings]
+"""The settings of a wish for the present request."""
+
 
 def read_arguments(
-    arguments: Sequence[Any] | None, overrides: Mapping[str, Any] | None = None
+    arguments: Sequence[Any] | None,
+    overrides: Mapping[str, Any] | None = None,
+    choose: Choose | None = None,
 ) -> Settings | None:
     """The settings to apply, None when the extension is switched off.
 
@@ -23,7 +31,9 @@ def read_arguments(
     page, see `layouts`), or first one mapping of names to values (the API's form; "enabled" may be
     among them and is true otherwise), or that mapping as a JSON string. None and an empty list are
     off. "compare" is not looked at. `overrides` are values by name that go before them, set by a
-    plot's axes; they switch the extension on unless "enabled" is among them. Raises `SettingsError`
+    plot's axes; they switch the extension on unless "enabled" is among them. Where "lazy" is in the
+    mapping or among the overrides, `choose` gives the values, and only those of the mapping and the
+    other overrides go before them. Raises `SettingsError`
     for an unknown name, a wrong type, a value out of its range, or one that lies behind a mapping,
     and for whatever else goes wrong while they are read; while switched off, nothing else is looked
     at.
@@ -31,12 +41,18 @@ def read_arguments(
     with _whatever_fails_named():
         values, behind = _by_name(arguments)
         values.pop(COMPARE, None)
+        if LAZY in (overrides or {}) and _is_list(arguments):
+            values = {ENABLED: True}  # a page's list holds all values, moved or not
         if overrides:
             values |= {ENABLED: True, **overrides}
         if not _read_switch(ENABLED, values.pop(ENABLED)):
             return None
         _refuse_behind(behind)
-        return Settings.from_mapping(values)
+        level = check_level(values.pop(LAZY, None) or CUSTOM)
+        settings = Settings.from_mapping(values)
+        if level == CUSTOM or choose is None:
+            return settings
+        return choose(level).replace(**values)
 
 
 def wants_comparison(arguments: Sequence[Any] | None) -> bool:
@@ -69,6 +85,12 @@ def _by_name(arguments: Sequence[Any] | None) -> tuple[dict[str, Any], Sequence[
     if isinstance(first, Mapping):
         return {ENABLED: True, **first}, rest
     return {ENABLED: first, **named(rest, layout_of(rest))}, ()
+
+
+def _is_list(arguments: Sequence[Any] | None) -> bool:
+    """Whether they are a list of values, and no mapping or a JSON string of one."""
+    first = (arguments or [False])[0]
+    return not isinstance(first, (Mapping, str))
 
 
 def _refuse_behind(values: Sequence[Any]) -> None:

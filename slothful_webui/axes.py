@@ -11,8 +11,8 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from slothful import Parameter, Settings, SettingsError, echo
-from slothful_webui.arguments import read_arguments
+from slothful import LEVELS, Parameter, Settings, SettingsError, check_level, echo
+from slothful_webui.arguments import LAZY, read_arguments
 from slothful_webui.layouts import ENABLED, SWITCHES
 from slothful_webui.presets import PresetFolders
 from slothful_webui.sampling import TITLE
@@ -62,8 +62,14 @@ def _axes(module: Any, presets: PresetFolders) -> list[Any]:
         module, "Enabled", _setter(ENABLED), SWITCHES[ENABLED].parse,
         choices=lambda: ["true", "false"],
     )  # fmt: skip
+    lazy = _axis(module, "Lazy", _setter(LAZY), check_level, choices=lambda: list(LEVELS))
     preset = _axis(module, "Preset", set_preset, presets.load, choices=presets.names)
-    return [switch, preset, *(_parameter_axis(module, each) for each in Settings.parameters())]
+    return [
+        switch,
+        lazy,
+        preset,
+        *(_parameter_axis(module, each) for each in Settings.parameters()),
+    ]
 
 
 def _parameter_axis(module: Any, parameter: Parameter) -> Any:

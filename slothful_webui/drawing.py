@@ -34,8 +34,10 @@ from slothful import (
     why_nothing,
     within_limits,
 )
+from slothful_webui.costs import CostsFile
 from slothful_webui.engine import number_size, unet_of
 from slothful_webui.passes import Fields, Pass, passes_of
+from slothful_webui.seconds import image_seconds, measured_costs, problem_of
 from slothful_webui.shapes import known_shape
 
 FEW_KEYS = 64
@@ -51,7 +53,11 @@ MIB = 1024**2
 
 
 def describe(
-    settings: Settings, fields: Fields, model: Any, go_on: Callable[[], None] = lambda: None
+    settings: Settings,
+    fields: Fields,
+    model: Any,
+    go_on: Callable[[], None] = lambda: None,
+    costs_file: CostsFile | None = None,
 ) -> dict[str, Any]:
     """The drawing of settings for the passes that the page's fields ask for, JSON-ready.
 
@@ -61,8 +67,10 @@ def describe(
     model yet; "only_vae" is true where the VAE will be tiled all the same. "idle" are the
     parameters without effect, each with the names of those that stand in its way. "left" is what is
     left to compute of all passes, "measured" true where less may sleep than is drawn, "held" the
-    MiB that sleep holds for each image of a batch. Raises `SettingsError` for settings that leave
-    nothing of the model to sleep. `go_on` is called between the sites, and ends it by raising.
+    MiB that sleep holds for each image of a batch. "seconds" are the U-Net's of one image,
+    "left" and "without", None where the machine was not measured; "costs_problem" says what of
+    `costs_file` could not be used. Raises `SettingsError` for settings that leave nothing of the
+    model to sleep. `go_on` is called between the sites, and ends it by raising.
     """
     unet = None if model is None else unet_of(model)
     shape = known_shape(unet)
@@ -80,6 +88,8 @@ def describe(
         (one.name, one.width, one.height, _looked_at(settings, one, shape, len(one.timesteps)))
         for one in asked
     ]
+    measured = measured_costs(costs_file, unet, shape)
+    timed = [(each, moments_of(settings, each)) for each in asked]
     nothing = None if model is None else why_nothing(settings, sites, moments)
     return {
         "model": "none" if model is None else "unsupported" if shape is None else "loaded",
@@ -90,6 +100,8 @@ def describe(
         "left": _left(sum(costs, NO_COST)),
         "measured": is_measured(settings),
         "held": 0.0 if shape is None else _held(settings, shape, asked, number_size(unet)),
+        "seconds": shape and measured and image_seconds(settings, timed, fields, shape, measured),
+        "costs_problem": problem_of(costs_file),
         "nothing": nothing,
         "only_vae": nothing is not None and settings.vae_tiles,
         "idle": idle_parameters(settings),
@@ -139,7 +151,7 @@ def _looked_at(settings: Settings, each: Pass, shape: UnetShape | None, most: in
     """The moments of a pass: all, or evenly spaced ones where they are more than `most` or than
     `MOST_TOKENS` allows. How many is a matter of settings and size, never of a clock.
     """
-    return _spread(_moments(settings, each), min(most, _allowed(settings, each, shape)))
+    return _spread(moments_of(settings, each), min(most, _allowed(settings, each, shape)))
 
 
 def _allowed(settings: Settings, each: Pass, shape: UnetShape | None) -> int:
@@ -165,7 +177,8 @@ def _counts_tokens(settings: Settings) -> bool:
     return all(used) and settings.kept_token != "merged"
 
 
-def _moments(settings: Settings, each: Pass) -> list[Moment]:
+def moments_of(settings: Settings, each: Pass) -> list[Moment]:
+    """One for each step of a pass."""
     by_noise = settings.time_axis == "noise level"
     time = noise_level_time if by_noise else PassClock(each.timesteps).progress
     size, times = (each.width, each.height), tuple(map(time, each.timesteps))
@@ -184,7 +197,7 @@ def _cost(settings: Settings, each: Pass, shape: UnetShape | None) -> Cost:
         return cost
     most = _allowed(settings, each, shape)
     kinds: dict[tuple[bool, bool, bool], list[Moment]] = {}
-    for moment in _moments(settings, each):
+    for moment in moments_of(settings, each):
         kinds.setdefault(_sleeps(settings, moment), []).append(moment)
     for moments in kinds.values():
         seen = _spread(moments, most)
@@ -216,7 +229,7 @@ def _held(settings: Settings, shape: UnetShape, passes: list[Pass], size: int) -
         held_numbers(settings, shape, each.width, each.height)
         for each in passes
         if within_limits(settings, _place(each))
-        and any(any(_sleeps(settings, moment)) for moment in _moments(settings, each))
+        and any(any(_sleeps(settings, moment)) for moment in moments_of(settings, each))
     ]
     return 2 * size * max(numbers, default=0) / MIB
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import platform
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from slothful import Prediction, SettingsError
+from slothful_webui.costs import Machine
 
 
 def loaded_model() -> Any | None:
@@ -126,3 +131,97 @@ def running_vae() -> Any | None:
     from modules import shared
 
     return vae_of(shared.sd_model)
+
+
+def calls_twice(sampler: str) -> bool:
+    """Whether a sampler calls the U-Net twice in each step but the last."""
+    from modules import sd_samplers
+
+    find = getattr(sd_samplers, "find_sampler_config", None)
+    options = getattr(find(sampler) if find else None, "options", None) or {}
+    return bool(options.get("second_order"))
+
+
+def machine_of(unet: Any) -> Machine:
+    """What computes a U-Net here."""
+    weight = next(each for each in unet.parameters() if each.is_floating_point())
+    return Machine(
+        _device_name(weight.device), torch.__version__, _attention(), str(weight.dtype)[6:]
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    running = _running_device() or device  # weights may be kept elsewhere between images
+    if running.type == "cuda":
+        return torch.cuda.get_device_name(running)
+    if running.type != "cpu":
+        return running.type
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        name = next(line for line in lines if line.startswith("model name"))
+        return f"{name.partition(':')[2].strip()}, {torch.get_num_threads()} threads"
+    name = platform.processor() or platform.machine() or "CPU"
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def _running_device() -> torch.device | None:
+    try:
+        from modules import devices
+    except ImportError:
+        return None
+    return getattr(devices, "device", None)
+
+
+def _attention() -> str:
+    """What computes attention, in the host's words; where it has none, PyTorch's own is meant."""
+    try:
+        from modules import sd_hijack
+    except ImportError:
+        return "default"
+    hijack = getattr(sd_hijack, "model_hijack", None)
+    return str(getattr(hijack, "optimization_method", None) or "default")
+
+
+def within_a_call(act: Callable[[Any, Any, Any], None]) -> None:
+    """Make a small image, as the host makes all, and before its first call of the U-Net call `act`
+    with the U-Net and this call's arguments, by position and by keyword. What it raises ends the
+    image, and is raised.
+
+    Waits until the host has nothing else to do. Nothing is saved, and no script is run.
+    """
+    from modules import call_queue, processing, shared
+
+    with call_queue.queue_lock, contextlib.ExitStack() as stack:
+        unet = running_unet()
+        if unet is None:
+            return
+        handles: list[Any] = []
+
+        def before(unet: Any, args: Any, kwargs: Any) -> None:
+            while handles:  # `act` calls the U-Net as well
+                handles.pop().remove()
+                act(unet, args, kwargs)
+
+        handles.append(unet.register_forward_pre_hook(before, with_kwargs=True))
+        stack.callback(lambda: [handle.remove() for handle in handles])
+        state = shared.state
+        if hasattr(state, "begin"):
+            state.begin(job="slothful-attention-measure")
+            stack.callback(state.end)
+        # the webui would note it as the last image that was asked for
+        _set_for_now(stack, shared.cmd_opts, "no_prompt_history", True)
+        p = processing.StableDiffusionProcessingTxt2Img(
+            sd_model=shared.sd_model, prompt="", steps=1, width=64, height=64, cfg_scale=5.0,
+            sampler_name="Euler", do_not_save_samples=True, do_not_save_grid=True,
+        )  # fmt: skip
+        with contextlib.closing(p):
+            processing.process_images(p)
+
+
+def _set_for_now(stack: contextlib.ExitStack, place: Any, name: str, value: Any) -> None:
+    missing = object()
+    before = getattr(place, name, missing)
+    setattr(place, name, value)
+    stack.callback(
+        lambda: delattr(place, name) if before is missing else setattr(place, name, before)
+    )

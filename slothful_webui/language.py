@@ -21,16 +21,30 @@ FOLDER = Path(__file__).resolve().parents[1] / "localizations"
 logger = logging.getLogger(__name__)
 
 
-def report(p: Any, *parts: Part | str) -> None:
-    """A line under the image of a request and, in English, in the log; once for all its batches."""
+def report(p: Any, *parts: Part | str, level: int = logging.WARNING) -> str:
+    """A line under the image of a request and, in English, in the log; once for all its batches.
+    Returns the line.
+    """
     language = "" if getattr(p, "is_api", False) else _language()
     line = f"{TITLE}: {_line(parts, _texts(language))}"
     # the cells of a plot share their lines
     if line in getattr(p, "comments", ()):
-        return
-    logger.warning("%s: %s", TITLE, _line(parts, {}))
+        return line
+    logger.log(level, "%s: %s", TITLE, _line(parts, {}))
     if hasattr(p, "comment"):
         p.comment(line)
+    return line
+
+
+def take_back(p: Any, line: str | None) -> None:
+    """Take a line away that `report` has written."""
+    comments = getattr(p, "comments", None)
+    if line is None or not comments or line not in comments:
+        return
+    if isinstance(comments, dict):
+        del comments[line]
+    else:
+        comments.remove(line)
 
 
 def _line(parts: tuple[Part | str, ...], texts: Mapping[str, str]) -> str:

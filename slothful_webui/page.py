@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from slothful import FAMILY_SITES
+from slothful import FAMILY_SITES, Settings
 from slothful_webui.controls import CONTROLS, Control
 from slothful_webui.infotext import paste_note
+from slothful_webui.lazy_box import build_lazy, connect_lazy
 from slothful_webui.preset_box import build_presets, connect_presets
 from slothful_webui.presets import PresetFolders
 
@@ -40,15 +41,18 @@ def build_controls(
     presets: PresetFolders,
     site_names: Callable[[], Sequence[str] | None],
     has_queue: bool = True,
+    choose: Callable[[Mapping[str, Any]], Settings] = lambda asked: Settings(),
 ) -> tuple[list[Any], Any]:
     """All components of the page; returned are those of `CONTROLS`, in that order, and the hidden
     box that makes a request a comparison.
 
     `elem_id` is the script's. `site_names` gives the sites of the loaded model, None where that is
-    not known. `has_queue`: whether the page has gradio's queue. Call inside the accordion.
+    not known. `has_queue`: whether the page has gradio's queue. `choose` gives the
+    settings of a wish, see `lazy.choose_for_page`. Call inside the accordion.
     """
     import gradio as gr  # here, so that generating without a page needs no gradio
 
+    lazy_box = build_lazy(gr, elem_id)
     preset_box = build_presets(gr, elem_id)
     components: dict[str, Any] = {}
     groups: dict[str, Any] = {}
@@ -62,6 +66,7 @@ def build_controls(
     compare.do_not_save_to_config = True
     controls = [components[control.name] for control in CONTROLS]
     connect_presets(gr, preset_box, presets, controls, has_queue)
+    connect_lazy(gr, lazy_box, choose, controls)
     _show_what_applies(gr, elem_id, components, groups, site_names)
     return controls, compare
 

@@ -97,7 +97,7 @@ class PresetFolders:
         content = {"description": preset.description, "settings": preset.settings.changed()}
         with _told_where(f"cannot save the preset {preset.name!r} in {folder}", folder):
             folder.mkdir(parents=True, exist_ok=True)
-            return _write_whole(path, content)
+            return write_whole(path, content)
 
     def delete(self, name: str) -> None:
         """Delete one of the user's own presets, also one whose file is damaged.
@@ -148,7 +148,7 @@ def _json_files(folder: Path) -> list[Path]:
         return []
 
 
-def _write_whole(path: Path, content: dict) -> Path:
+def write_whole(path: Path, content: dict) -> Path:
     """Write a JSON file that is there whole or, if anything fails, as it was."""
     handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

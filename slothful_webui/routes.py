@@ -13,7 +13,9 @@ from typing import Any
 
 from slothful import Settings, SettingsError
 from slothful_webui.controls import named
+from slothful_webui.costs import CostsFile
 from slothful_webui.drawing import describe
+from slothful_webui.measuring import NO_MODEL, Measurement
 from slothful_webui.passes import FieldError, Fields, Limits, limits_of
 from slothful_webui.presets import PresetFolders
 from slothful_webui.turns import TurnError, Turns
@@ -25,18 +27,23 @@ MOST_BYTES = 64 * 1024
 
 
 def add_routes(
-    app: Any, demo: Any, loaded_model: Callable[[], Any], presets: PresetFolders
+    app: Any,
+    demo: Any,
+    loaded_model: Callable[[], Any],
+    presets: PresetFolders,
+    measurement: Measurement | None = None,
 ) -> None:
     """Add the routes to the webui's FastAPI application.
 
     `demo` is the webui's page, None where it has none. `loaded_model` gives its model without
-    loading one, None if there is none.
+    loading one, None if there is none. `measurement` measures it.
     """
     from fastapi import Request  # here, so that reading an answer's parts needs no server
     from fastapi.responses import JSONResponse
 
     turns = Turns()
     limits = limits_of(demo)
+    costs_file = CostsFile(presets.folders[-1])
 
     async def drawing(request, page: str = ""):
         content = await _read(request)
@@ -48,8 +55,12 @@ def add_routes(
             return JSONResponse({"error": "the request must be a JSON object"}, 400)
         # a page that has no name of its own is known by its computer
         name = page[:64] or getattr(request.client, "host", "")
+
+        def ask(go_on):
+            return answer(body, loaded_model(), limits, go_on, costs_file)
+
         try:
-            told = await turns.take(name, lambda go_on: answer(body, loaded_model(), limits, go_on))
+            told = await turns.take(name, ask)
         except TurnError as error:
             return JSONResponse({"error": str(error)}, 429)
         return JSONResponse(told)
@@ -70,6 +81,17 @@ def add_routes(
     app.add_api_route(f"{PREFIX}/drawing", drawing, methods=["POST"], dependencies=login)
     # not async: FastAPI then runs it on a thread of its own, beside the page's
     app.add_api_route(f"{PREFIX}/presets", preset_list, methods=["GET"], dependencies=login)
+    if measurement is None:
+        return
+
+    def measure() -> dict[str, Any]:
+        if loaded_model() is None:
+            return {**measurement.state(), "error": NO_MODEL}
+        return measurement.start()
+
+    path = f"{PREFIX}/measure"
+    app.add_api_route(path, measure, methods=["POST"], dependencies=login)
+    app.add_api_route(path, measurement.state, methods=["GET"], dependencies=login)
 
 
 def _login(app: Any) -> list[Any]:
@@ -107,6 +129,7 @@ def answer(
     model: Any,
     limits: Limits | None = None,
     go_on: Callable[[], None] = lambda: None,
+    costs_file: CostsFile | None = None,
 ) -> dict[str, Any]:
     """The drawing of `body["values"]`, the values of `controls.CONTROLS` in their order, and
     `body["fields"]`, the page's own fields by name; or {"error": what is wrong with them}.
@@ -118,7 +141,8 @@ def answer(
         return {"error": "values must be a list and fields a mapping"}
     try:
         settings = Settings.from_mapping(named(values))
-        return describe(settings, Fields.from_mapping(fields, limits), model, go_on)
+        asked = Fields.from_mapping(fields, limits)
+        return describe(settings, asked, model, go_on, costs_file)
     except (SettingsError, FieldError) as error:
         # not an error status: a field in which somebody still types is no fault of the page
         return {"error": str(error)}

@@ -9,10 +9,12 @@ from typing import Any
 
 import slothful
 from slothful_webui import vae_scope
+from slothful_webui.axes import OVERRIDES
 from slothful_webui.engine import running_checkpoint, running_prediction
 from slothful_webui.hypertile import hypertile_acts
 from slothful_webui.infotext import KEY, Claim, write_infotext
-from slothful_webui.language import report
+from slothful_webui.language import report, take_back
+from slothful_webui.made import KnownCosts, Made
 from slothful_webui.rows import next_rows
 from slothful_webui.sampling import TITLE, refuse, unwrap_sample, wrap_sample
 from slothful_webui.shapes import known_shape
@@ -20,6 +22,9 @@ from slothful_webui.timesteps import pass_clock
 
 _BATCH = "slothful_batch"
 """The attribute of `p` that keeps the scope of its present batch."""
+
+_DONE = "slothful_done"
+"""The attribute of `p` that keeps the line of what was done in its last batch."""
 
 NOT_PYTORCH = "the U-Net is not run by PyTorch (perhaps by TensorRT, or it is compiled)"
 VAE_ONLY = "applied to the VAE only: {reason}"
@@ -46,18 +51,22 @@ class SamplingScope:
         settings: slothful.Settings,
         current_unet: Callable[[], Any],
         current_vae: Callable[[], Any] = lambda: None,
+        known_costs: KnownCosts = lambda unet, shape: None,
     ):
         self._p = p
         self._settings = settings
         self._current_unet = current_unet
         self._current_vae = current_vae
+        self._known_costs = known_costs
         self._application = slothful.Application(settings, hypertile_acts)
+        self._times = slothful.CallTimes(self._application)
         self._checkpoint: Any = None
         self._obstacle: str | None = None
         self._pass: str | None = None
         self._timed = False
         self._shape: slothful.UnetShape | None = None
-        self._made: list[tuple[slothful.UnetShape | None, list[slothful.MadeCall]]] = []
+        self._costs: slothful.MachineCosts | None = None
+        self._made = Made()
         self._logged: dict[str, slothful.SitePlan | None] = {}
 
     # -- what the script calls
@@ -179,20 +188,17 @@ class SamplingScope:
                 self._release()
                 self._checkpoint = checkpoint
                 self._application.follow(unet, running_prediction)
+                self._times.follow(unet)
                 # now, for reForge takes apart the model that another one replaces
-                self._shape = known_shape(unet) if self._sleeps else None
+                self._shape = known_shape(unet)
+                self._costs = self._shape and self._known_costs(unet, self._shape)
         except slothful.UnsupportedModelError as error:
             self._obstacle = str(error)
 
     def _release(self) -> None:
-        self._take_calls()
+        self._made.add(self._settings, self._shape, self._times, self._costs)
+        self._times.release()
         self._application.release()
-
-    def _take_calls(self) -> None:
-        """What was done is counted with the U-Net that did it, as long as that is known."""
-        calls = self._application.take_calls()
-        if calls:
-            self._made.append((self._shape, calls))
 
     @property
     def _sleeps(self) -> bool:
@@ -237,7 +243,7 @@ class SamplingScope:
             report(self._p, (VAE_SKIPPED, {"reason": reason}))
         if why is None:
             self._tell_of_skipped_sites()
-            self._tell_of_sleep()
+            self._tell_what_was_done()
             if self._obstacle is not None:
                 report(self._p, (NOT_EVERYWHERE, {"reason": self._obstacle}))
             return
@@ -247,18 +253,16 @@ class SamplingScope:
             reason = {"reason": self._obstacle or why}
             report(self._p, (VAE_ONLY if tiled else slothful.NOTHING, reason))
 
-    def _tell_of_sleep(self) -> None:
-        """In how many steps of all passes something slept, and how much was computed; and why the
-        negative side stayed awake where it should have slept.
-        """
-        cost = slothful.NO_COST
-        for shape, calls in self._made:
-            if shape is not None:
-                cost += slothful.cost_of(self._settings, shape, calls)
-        told = self._application
-        steps = told.asleep_steps, told.one_sided_steps, told.step_count
-        if parts := slothful.how_asleep(steps, told.negative_notes, cost):
-            report(self._p, *parts)
+    def _tell_what_was_done(self) -> None:
+        """The line of the present batch, in the place of that of the last one."""
+        parts = self._made.told(self._application, self._settings)
+        take_back(self._p, self._p.__dict__.pop(_DONE, None))
+        # the cells of a plot would write a line each
+        if parts and not hasattr(self._p, OVERRIDES):
+            told = self._application
+            unusual = told.asleep_steps or told.one_sided_steps or told.negative_notes
+            level = logging.WARNING if unusual else logging.INFO
+            setattr(self._p, _DONE, report(self._p, *parts, level=level))
 
     def _tell_of_skipped_sites(self) -> None:
         """Which blocks something else kept for itself, and where the settings were applied."""

@@ -1,6 +1,7 @@
 """The command line of the embedded host.
 
 python -m standalone page
+python -m standalone measure
 python -m standalone grid
 python -m standalone txt2img --prompt "a house left of a tree in a meadow" --enable
 python -m standalone img2img --image image.png --prompt "a flat drawing of a fox" --enable
@@ -52,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_generation(command, name)
         _add_settings(command, name)
     _add_page(commands.add_parser("page", help="a page in the browser, for this machine only"))
+    measure = commands.add_parser("measure", help="time the parts of a U-Net on this machine")
+    measure.add_argument("--model", type=Path, default=SMALL, help="an SD1 checkpoint")
+    measure.add_argument("--presets", type=Path, help="the folder beside whose presets it is kept")
     return parser
 
 
@@ -175,7 +179,19 @@ def _page(args: argparse.Namespace) -> None:
     serve(models, args.out, args.port, args.language, open_browser=not args.no_browser)
 
 
-COMMANDS = {"txt2img": _generate, "img2img": _generate, "grid": _grid, "page": _page}
+def _measure(args: argparse.Namespace) -> None:
+    from standalone.measuring import measure
+
+    measure(load(args.model), args.presets)
+
+
+COMMANDS = {
+    "txt2img": _generate,
+    "img2img": _generate,
+    "grid": _grid,
+    "page": _page,
+    "measure": _measure,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,11 +1,26 @@
 """A request's batches as the webui runs them around the script's scope."""
 
+import re
+
 from slothful import Settings
 from slothful_webui.scope import SamplingScope
 from standalone.runner import find_host_modules
 from tests.unets import run
 
 find_host_modules()  # the page's language is a setting of the host
+
+
+DONE = re.compile(r"^(Slothful Attention: )?(.*?)(; )?the U-Net took ([\d.]+) s( instead of .*)?$")
+
+
+def untimed(line):
+    """A line under an image without the seconds that the U-Net took."""
+    return DONE.sub(r"\1\2", line)
+
+
+def besides(lines):
+    """The lines under an image, without that of what was done where nothing slept."""
+    return [line for line in lines if not DONE.match(line) or "asleep in" in line]
 
 
 class Request:

@@ -38,7 +38,7 @@ def axis(plot, label):
 
 def test_there_is_one_axis_for_every_parameter_one_for_presets_and_one_switch(plot):
     labels = [option.label for option in plot.axis_options]
-    names = ["Enabled", "Preset", *(p.label for p in Settings.parameters())]
+    names = ["Enabled", "Lazy", "Preset", *(p.label for p in Settings.parameters())]
     assert labels == [PREFIX + name for name in names]
 
 

@@ -8,10 +8,20 @@ import types
 import pytest
 import torch
 
+import slothful
 from slothful import find_sites
 from slothful_webui import infotext
 from slothful_webui.scope import SamplingScope
-from tests.batches import NOTHING, STRONG, Request, begin_batch, sample_batch
+from tests.batches import (
+    DONE,
+    NOTHING,
+    STRONG,
+    Request,
+    begin_batch,
+    besides,
+    sample_batch,
+    untimed,
+)
 from tests.sleeping import PARTS, sleeping
 from tests.unets import run
 
@@ -20,6 +30,63 @@ def test_the_infotext_has_the_key_where_something_was_applied(sd1_unet):
     request = Request(sd1_unet)
     sample_batch(request)
     assert request.extra_generation_params == {infotext.KEY: infotext.write_infotext(STRONG)}
+    assert besides(request.comments) == []
+
+
+def test_the_line_says_where_it_was_applied_what_was_computed_and_how_long_it_took(sd1_unet):
+    request = Request(sd1_unet)
+    sample_batch(request)
+    (line,) = request.comments
+    plans = plans_of(sd1_unet, STRONG)
+    calls = [slothful.MadeCall((256, 192), 2, plans)]
+    cost = slothful.cost_of(STRONG, slothful.shape_of(sd1_unet), calls)
+    applied = [name for name, plan in plans.items() if plan is not None]
+    assert untimed(line) == (
+        f"Slothful Attention: applied in {', '.join(applied)}; "
+        f"{100 * cost.total_share:.0f} % of the U-Net was computed"
+    )
+    assert float(DONE.match(line)[4]) >= 0
+
+
+def plans_of(unet, settings):
+    """What is planned in a call of `run`."""
+    with slothful.applied(unet, settings) as application:
+        run(unet)
+        return dict(application.plans)
+
+
+def test_where_the_machine_was_measured_it_says_what_it_would_have_been(sd1_unet):
+    """By costs in which every operation of a block takes a second."""
+    shape, asked = slothful.shape_of(sd1_unet), []
+
+    def known(unet, given):
+        asked.append((unet, given))
+        rates = {kind: slothful.Rates(0.0, 0.0, 1.0) for kind in ("32x8", "64x8", "128x8")}
+        blocks = {each.inside: ((1.0, 0.0),) for each in shape.rest}
+        parts = {"cross": 0.0, "mlp": 0.0, "around": 0.0}
+        return slothful.MachineCosts(blocks, parts, rates, 0.0, 0.0, 0.0)
+
+    request = Request(sd1_unet)
+    scope = SamplingScope(request, STRONG, lambda: sd1_unet, known_costs=known)
+    scope.begin()
+    request.sample()
+    SamplingScope.end(request)
+    assert asked == [(sd1_unet, shape)]
+    # one second for each of the self-attentions
+    assert request.comments[0].endswith("instead of about 16.0 s")
+
+
+def test_each_batch_has_a_line_of_its_own_in_the_place_of_the_last_one(sd1_unet):
+    request = Request(sd1_unet)
+    for _ in range(3):
+        sample_batch(request)
+        assert len(request.comments) == 1
+
+
+def test_the_cells_of_a_plot_write_no_line_each(sd1_unet):
+    request = Request(sd1_unet)
+    request.slothful_overrides = {"in_slothful": 12}
+    sample_batch(request)
     assert request.comments == []
 
 
@@ -27,7 +94,7 @@ def test_where_nothing_was_applied_the_page_says_why_and_the_infotext_nothing(sd
     request = Request(sd1_unet)
     assert torch.equal(sample_batch(request, NOTHING), run(sd1_unet))
     assert request.extra_generation_params == {}
-    (said,) = request.comments
+    (said,) = besides(request.comments)
     assert said.startswith("Slothful Attention: nothing was applied: the strength never exceeds 1")
     assert said in caplog.text
 
@@ -90,7 +157,7 @@ def test_an_effect_in_one_of_the_batchs_passes_counts(sd1_unet):
         request.is_hr_pass, request.sample = False, sample
         sample_batch(request, STRONG.replace(passes=passes))
         assert (infotext.KEY in request.extra_generation_params) == applied
-    assert request.comments == []
+    assert besides(request.comments) == []
 
 
 def test_a_hires_pass_is_one_without_the_denoisers_callback_too(sd1_unet):
@@ -137,7 +204,7 @@ def test_a_model_that_cannot_be_served_is_reported_and_generation_goes_on(
     assert request.extra_generation_params == {}  # known before anything is sampled
     assert torch.equal(request.sample(), plain)
     SamplingScope.end(request)
-    assert request.comments == [
+    assert besides(request.comments) == [
         "Slothful Attention: nothing was applied: Linear is not a Stable Diffusion 1, 2 or XL "
         "U-Net: it has no input_blocks, middle_block, output_blocks"
     ]
@@ -163,7 +230,7 @@ def test_what_was_applied_in_other_calls_is_told(sd1_unet):
     late = STRONG.replace(time_decay=4, peak_time=0.4)
     with hypertile_on(sd1_unet):
         sample_batch(request, late)
-    (said,) = request.comments
+    (said,) = besides(request.comments)
     assert "applied in IN04" in said
 
 
@@ -188,7 +255,7 @@ def test_hypertile_wins_where_it_acts_and_the_page_says_so(sd1_unet):
     request = Request(sd1_unet)
     with hypertile_on(sd1_unet):
         sample_batch(request)
-    (said,) = request.comments
+    (said,) = besides(request.comments)
     assert said.startswith("Slothful Attention: skipped IN01, IN02, OUT09, OUT10, OUT11 (")
     assert "; applied in IN04" in said
 
@@ -199,4 +266,4 @@ def test_where_hypertiles_tile_is_the_whole_image_ours_acts(sd1_unet):
     plain = request.sample()
     with hypertile_on(sd1_unet):
         assert not torch.equal(sample_batch(request), plain)
-    assert request.comments == []
+    assert besides(request.comments) == []

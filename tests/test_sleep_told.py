@@ -8,13 +8,13 @@ import pytest
 
 from slothful import Settings, SettingsError, estimate, shape_of
 from slothful_webui.controls import values_of
-from slothful_webui.drawing import _moments, describe
+from slothful_webui.drawing import describe, moments_of
 from slothful_webui.passes import Fields, passes_of
 from slothful_webui.routes import answer
 from standalone.checkpoint import SMALL, load
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner
-from tests.batches import Request, sample_batch
+from tests.batches import Request, sample_batch, untimed
 from tests.unets import make_unet, module_state
 
 FIELDS = Fields(width=64, height=64, steps=20, hires=True, hr_scale=2, hr_steps=10)
@@ -35,7 +35,7 @@ def said(model, **settings):
     )  # fmt: skip
     processed = process_images(request, ScriptRunner([settings]))
     (line,) = processed.comments
-    return line
+    return untimed(line)
 
 
 def test_what_is_left_is_that_of_all_steps_of_all_passes(model):
@@ -43,7 +43,7 @@ def test_what_is_left_is_that_of_all_steps_of_all_passes(model):
     drawn = describe(settings, FIELDS, model)
     shape = shape_of(model.model.diffusion_model)
     costs = [
-        estimate(settings, shape, one.width, one.height, _moments(settings, one))
+        estimate(settings, shape, one.width, one.height, moments_of(settings, one))
         for one in passes_of(FIELDS, model)
     ]
     for one, cost in zip(drawn["passes"], costs, strict=True):

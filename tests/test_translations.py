@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from slothful import Settings, SettingsError
-from slothful.planning import told
+from slothful.planning import reported, told
 from slothful.planning.nothing import REASONS
 from slothful.unet.obstacles import NOTES
 from slothful_webui import comparison, hypertile, infotext, scope
@@ -138,7 +138,7 @@ def test_every_note_on_a_paste_is_translated():
 
 def test_every_line_under_an_image_is_translated_with_its_values():
     texts = {*NOTES, *REASONS}
-    for module in (told, scope, comparison, hypertile):
+    for module in (told, reported, scope, comparison, hypertile):
         texts |= {v for k, v in vars(module).items() if k.isupper() and isinstance(v, str)}
     texts = {text for text in texts if " " in text and text != TITLE}
     assert len(texts) > len(NOTES) + len(REASONS) + 10

@@ -1,0 +1,1 @@
+"""Whether an image's seconds are told right: the estimate against the clock."""

@@ -1,0 +1,352 @@
+"""Times the parts of a U-Net that is loaded, on its device and in its precision."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..planning.cost import UnetShape
+from ..planning.plan import SitePlan
+from ..planning.seconds import MachineCosts, Timed, fit, rest_operations, timed
+from ..planning.site import LATENT_FACTOR, Grid, grid_of
+from ..settings.methods import SUBSAMPLING
+from ..settings.settings import Settings
+from .anatomy import anatomy_of
+from .application import Application
+from .calls import Args, Dialect, Kwargs
+from .foreign import OwnHook
+from .rows import call_of_rows
+from .shape import shape_of
+from .sites import SiteModules, find_sites
+
+SIZES = (256, 384, 512, 768, 1024, 1280)
+"""Sides of the square images that are tried, in pixels, as long as time allows."""
+
+BUDGET = 24.0
+"""Seconds that all of it shall take, as far as calls of one size tell about the next."""
+
+ROUNDS = 5
+"""How often each thing is timed, where that takes no longer than `PATIENCE`; the median counts."""
+
+PATIENCE = 2.5
+"""Seconds."""
+
+WHOLE = "whole", 0
+
+Clock = Callable[[], float]
+Progress = Callable[[float], None]
+
+
+class _Stopwatch:
+    """Marks of time in the order in which a device gets there, read once all are made."""
+
+    def __init__(self, device: torch.device, clock: Clock):
+        self.on_gpu, self._clock = device.type == "cuda", clock
+        self._device = device
+
+    def mark(self) -> Any:
+        if not self.on_gpu:
+            _wait(self._device)
+            return self._clock()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def wait(self) -> None:
+        """Until the device has done all that it was told."""
+        _wait(self._device)
+
+    def between(self, begin: Any, end: Any) -> float:
+        """Seconds; after `wait`."""
+        return float(begin.elapsed_time(end) / 1000 if self.on_gpu else end - begin)
+
+
+def _wait(device: torch.device) -> None:
+    wait = getattr(getattr(torch, device.type, None), "synchronize", None)
+    if device.type != "cpu" and wait is not None:
+        wait()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Looked:
+    """One call, part by part: seconds by ("block", inside), ("attention", site number), ("cross",
+    0), ("mlp", 0) and ("transformer", 0), and of the whole call.
+    """
+
+    whole: float
+    parts: dict[tuple[str, int], float]
+
+
+@torch.no_grad()
+def measure(
+    unet: nn.Module,
+    args: Args,
+    kwargs: Kwargs,
+    progress: Progress = lambda share: None,
+    *,
+    sizes: Sequence[int] | None = None,
+    budget: float = BUDGET,
+    clock: Clock = time.perf_counter,
+) -> MachineCosts:
+    """The costs of a U-Net, called as with `args` and `kwargs`, but for images of several sizes.
+
+    `progress` is told the share that is done, in 0..1, and may raise to end it. Leaves no hook. On
+    a CPU one row is timed, for there two take twice as long. Raises `UnsupportedModelError` as
+    `shape_of` does.
+    """
+    sizes = sizes or SIZES
+    found, shape = find_sites(unet), shape_of(unet)
+    dialect = found[0].dialect
+    latent = dialect.latent_of(args, kwargs)
+    if latent.device.type == "cpu" and len(latent) > 1:
+        args, kwargs = call_of_rows(dialect, args, kwargs, [0])
+    caller = _Caller(unet, found, dialect, args, kwargs, _Stopwatch(latent.device, clock))
+    begin, spent = clock(), 0.0
+    looked: dict[int, _Looked] = {}
+    caller.call(sizes[0])  # the warm-up
+    for size, following in zip(sizes, (*sizes[1:], None)):
+        try:
+            looked[size] = caller.look(size)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            break
+        spent = clock() - begin
+        progress(min(0.8 * spent / budget, 0.8))
+        last = looked[size].whole
+        if following is None or spent + 1.3 * last * (following / size) ** 2 > 0.7 * budget:
+            break
+    samples = _full(shape, looked, caller.rows)
+    sides = list(looked)[-2:]
+    for number, side in enumerate(sides, 1):
+        samples += caller.planned(side)
+        progress(0.8 + 0.2 * number / len(sides))
+    attention, hook, search, value = fit(samples)
+    return MachineCosts(
+        _blocks(shape, looked, caller.rows), _rates(shape, looked, caller.rows),
+        attention, hook, search, value,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass
+class _Caller:
+    """Calls a U-Net with images of any size, and times it."""
+
+    unet: nn.Module
+    found: Sequence[SiteModules]
+    dialect: Dialect
+    args: Args
+    kwargs: Kwargs
+    watch: _Stopwatch
+    dtype: torch.dtype | None = None  # of the tokens, seen in a call
+
+    @property
+    def rows(self) -> int:
+        return len(self.dialect.latent_of(self.args, self.kwargs))
+
+    def call(self, side: int) -> None:
+        latent = self.dialect.latent_of(self.args, self.kwargs)
+        shape = *latent.shape[:2], side // LATENT_FACTOR, side // LATENT_FACTOR
+        fresh = _noise(shape, latent)
+        if self.args:
+            self.unet(fresh, *self.args[1:], **self.kwargs)
+            return
+        name = self.dialect.latent if self.dialect.latent in self.kwargs else self.dialect.tokens
+        self.unet(**{**self.kwargs, name: fresh})
+
+    def look(self, side: int) -> _Looked:
+        """A call of a size, part by part. What watches the parts takes a GPU's host time, so they
+        are brought to the time of calls that nobody watches.
+        """
+        rounds: list[dict[tuple[str, int], float]] = []
+        begin = time.perf_counter()
+        while len(rounds) < ROUNDS and (not rounds or time.perf_counter() - begin < PATIENCE):
+            rounds.append(self._parts_of_call(side))
+        parts = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+        whole = parts.pop(WHOLE)
+        if self.watch.on_gpu:
+            alone = self._median(functools.partial(self.call, side))
+            parts = {key: seconds * alone / whole for key, seconds in parts.items()}
+            whole = alone
+        return _Looked(whole, parts)
+
+    def _parts_of_call(self, side: int) -> dict[tuple[str, int], float]:
+        with self._watched() as marks:
+            begin = self.watch.mark()
+            self.call(side)
+            marks.append((WHOLE, (begin, self.watch.mark())))
+            self.watch.wait()
+        parts: dict[tuple[str, int], float] = defaultdict(float)
+        for key, (one, other) in marks:
+            parts[key] += self.watch.between(one, other)
+        return dict(parts)
+
+    def planned(self, side: int) -> list[Timed]:
+        """The attentions of one site of each kind on the two finest levels, with each method that
+        keeps tokens.
+        """
+        samples = []
+        chosen = {each.site.depth: each for each in self.found if each.site.side != "middle"}
+        for modules in (chosen[depth] for depth in sorted(chosen)[:2]):
+            site = modules.site
+            grid = grid_of(side, side, site.level)
+            for method in SUBSAMPLING:
+                settings = Settings(method=method, time_decay=0.0)
+                with _at_work(settings, self.unet) as application:
+                    plan: SitePlan | None = application.plan_at(site.name, grid, 500.0)
+                    if plan is None:
+                        continue
+                    seconds = self._median(functools.partial(self._attend, modules, grid))
+                samples.append(timed(plan, site, grid, self.rows, seconds))
+        return samples
+
+    def _attend(self, modules: SiteModules, grid: Grid) -> None:
+        latent = self.dialect.latent_of(self.args, self.kwargs)
+        shape = self.rows, grid[0] * grid[1], modules.site.channels
+        tokens = _noise(shape, latent, self.dtype)
+        for attention in modules.attentions:
+            attention(tokens)
+
+    def _median(self, run: Callable[[], None]) -> float:
+        """Seconds of a run, after one that warms up; of several where they are short."""
+        run()
+        times: list[float] = []
+        begun = time.perf_counter()
+        while len(times) < ROUNDS and (not times or time.perf_counter() - begun < PATIENCE / 2):
+            self.watch.wait()
+            begin = self.watch.mark()
+            run()
+            end = self.watch.mark()
+            self.watch.wait()
+            times.append(self.watch.between(begin, end))
+        return statistics.median(times)
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[list[tuple[tuple[str, int], tuple[Any, Any]]]]:
+        """Within, each part of a call adds its key and the marks at its begin and its end."""
+        marks: list[tuple[tuple[str, int], tuple[Any, Any]]] = []
+        handles = []
+        for key, module in self._parts():
+            begun: list[Any] = []
+
+            def before(*_: Any, begun: list[Any] = begun) -> None:
+                begun.append(self.watch.mark())
+
+            def after(*_: Any, key: Any = key, begun: list[Any] = begun) -> None:
+                marks.append((key, (begun.pop(), self.watch.mark())))
+
+            handles.append(module.register_forward_pre_hook(OwnHook(before)))
+            handles.append(module.register_forward_hook(OwnHook(after)))
+        first: Any = self.found[0].attentions[0]
+        handles.append(first.to_q.register_forward_pre_hook(OwnHook(self._see)))
+        try:
+            yield marks
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _see(self, module: nn.Module, args: Args) -> None:
+        self.dtype = args[0].dtype
+
+    def _parts(self) -> Iterator[tuple[tuple[str, int], nn.Module]]:
+        anatomy = anatomy_of(self.unet)
+        for block in anatomy.blocks:
+            for part in block.modules:
+                # some hosts call a block's layers one by one, and never the block
+                layers = list(part.children()) if isinstance(part, nn.Sequential) else [part]
+                for layer in layers:
+                    yield ("block", anatomy.inside[block.name]), layer
+        for number, modules in enumerate(self.found):
+            yield ("transformer", 0), modules.transformer
+            layers_of_site: Any = modules.layers
+            for layer in layers_of_site:
+                yield ("attention", number), layer.attn1
+                yield ("mlp", 0), layer.ff
+                if layer.attn2 is not None:
+                    yield ("cross", 0), layer.attn2
+
+
+@contextlib.contextmanager
+def _at_work(settings: Settings, unet: nn.Module) -> Iterator[Application]:
+    application = Application(settings)
+    try:
+        application.follow(unet)
+        yield application
+    finally:
+        application.release()
+
+
+def _noise(
+    shape: Sequence[int], like: torch.Tensor, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(shape, generator=generator).to(like.device, dtype or like.dtype)
+
+
+def _full(shape: UnetShape, looked: dict[int, _Looked], rows: int) -> list[Timed]:
+    """The attentions as they are, those of a kind and a grid together."""
+    samples: dict[tuple[str, Grid], Timed] = {}
+    for side, seen in looked.items():
+        for number, each in enumerate(shape.sites):
+            grid = grid_of(side, side, each.site.level)
+            seconds = seen.parts.get(("attention", number), 0.0)
+            one = timed(None, each.site, grid, rows, seconds)
+            known = samples.get((one.kind, grid))
+            samples[one.kind, grid] = one if known is None else _together(known, one)
+    return [each for each in samples.values() if each.seconds > 0]
+
+
+def _together(one: Timed, other: Timed) -> Timed:
+    sums = {
+        field.name: getattr(one, field.name) + getattr(other, field.name)
+        for field in dataclasses.fields(Timed)
+        if field.name != "kind"
+    }
+    return Timed(one.kind, **sums)
+
+
+def _blocks(
+    shape: UnetShape, looked: dict[int, _Looked], rows: int
+) -> dict[int, tuple[tuple[float, float], ...]]:
+    """The seconds of all but self-attention, by the number of blocks inside which it lies."""
+    lines: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for side, seen in looked.items():
+        rest = {
+            inside: seconds for (part, inside), seconds in seen.parts.items() if part == "block"
+        }
+        rest[-1] = max(seen.whole - sum(rest.values()), 0.0)
+        for number, each in enumerate(shape.sites):
+            rest[each.site.inside] -= seen.parts.get(("attention", number), 0.0)
+        for inside, operations in rest_operations(shape, side, side).items():
+            lines[inside].append((rows * operations, max(rest.get(inside, 0.0), 0.0)))
+    return {inside: tuple(points) for inside, points in lines.items()}
+
+
+def _rates(shape: UnetShape, looked: dict[int, _Looked], rows: int) -> dict[str, float]:
+    """Seconds for an operation of cross-attention, feed-forward layers and what is around them."""
+    side, seen = list(looked.items())[-1]
+    work: dict[str, float] = defaultdict(float)
+    for each in shape.sites:
+        height, width = grid_of(side, side, each.site.level)
+        work["cross"] += height * width * each.cross + each.prompt
+        work["mlp"] += height * width * each.mlp
+        work["around"] += height * width * each.around
+    inner = sum(
+        seconds
+        for (part, _), seconds in seen.parts.items()
+        if part in ("cross", "mlp", "attention")
+    )
+    taken = {
+        "cross": seen.parts.get(("cross", 0), 0.0),
+        "mlp": seen.parts.get(("mlp", 0), 0.0),
+        "around": max(seen.parts.get(("transformer", 0), 0.0) - inner, 0.0),
+    }
+    return {name: taken[name] / (rows * work[name]) for name in taken if work[name]}

@@ -1,0 +1,5 @@
+"""One job after the other."""
+
+import threading
+
+queue_lock = threading.Lock()
