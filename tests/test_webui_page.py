@@ -40,6 +40,7 @@ def test_after_reload_ui_all_is_there_once(page, webui, off):
     page.wait_until_answered()  # what it was asked before keeps the server from its reload
     page.page.locator("#settings_restart_gradio").click()
     webui.wait_for_start(2)
+    page.page.goto("about:blank")
     page.errors.clear()  # of the connection that went away
     page.open()
     assert page.values() == values_of(Settings())

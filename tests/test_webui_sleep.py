@@ -162,7 +162,7 @@ def test_a_plot_of_when_and_what_sleeps(webui):
 def test_an_infotext_with_sleep_gives_the_image_that_it_describes(webui):
     settings = {
         **DEEP, "sleep_every": 2.5, "sleep_first": 0.2, "sleep_last": 0.1, "sleep_peak_time": 0.7,
-        "sleep_time_decay": 0.5, "sleep_awake_blocks": 2, "sleep_forecast": "linear",
+        "sleep_time_decay": 0.5, "sleep_awake_blocks": 2, "sleep_forecast": "last",
         "sleep_threshold": 0.5, "sleep_min_steps": 3, "sleep_every_hires": 4,
     }  # fmt: skip
     pictures, infotext = webui.generate([settings], **SMALL)
