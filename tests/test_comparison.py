@@ -11,6 +11,7 @@ from slothful_webui.controls import CONTROLS, values_of
 from standalone.checkpoint import SMALL, load
 from standalone.processing import Processing, process_images
 from standalone.runner import ScriptRunner
+from tests.batches import besides
 
 STRONG = {"in_slothful": 12, "out_slothful": 9, "time_decay": 0}
 
@@ -117,7 +118,7 @@ def test_prompts_that_another_extension_makes_before_ours_come_in_pairs(model):
 
     made = run_beside(model, before=Neighbour(process=process), n_iter=2)
     assert seeds_and_effects(made) == pairs_of(("prompt 0", 20), ("prompt 1", 21))
-    assert made.comments == []
+    assert besides(made.comments) == []
 
 
 def test_prompts_that_another_extension_changes_after_ours_come_in_pairs(model):
@@ -126,7 +127,7 @@ def test_prompts_that_another_extension_changes_after_ours_come_in_pairs(model):
 
     made = run_beside(model, after=Neighbour(process=process), n_iter=2)
     assert seeds_and_effects(made) == pairs_of(("prompt 0", 20), ("prompt 1", 21))
-    assert made.comments == []
+    assert besides(made.comments) == []
 
 
 def test_as_many_prompts_as_batches_that_another_extension_makes_are_all_used(model):
@@ -157,7 +158,7 @@ def test_where_another_extension_sets_their_number_after_ours_none_is_lost(model
 
     made = run_beside(model, after=Neighbour(process=process))
     assert seeds_and_effects(made) == [(each, 20 + i, True) for i, each in enumerate(prompts)]
-    assert made.comments == [
+    assert besides(made.comments) == [
         "Slothful Attention: not compared: another extension changed the number of images"
     ]
 
