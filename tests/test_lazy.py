@@ -146,3 +146,20 @@ def test_a_wish_sets_the_values_and_a_value_moved_by_hand_ends_it(page, panel):
     assert not pressed("balanced")
     button("off").click()
     page.wait_until(lambda: page.values() == values_of(Settings(method="Sleep only")))
+
+
+@NEEDS_CHROMIUM
+def test_other_steps_get_other_values_while_a_wish_holds(page, panel):
+    button = page.page.locator("#tab_txt2img [data-level='gentle']")
+    asleep = Settings(method="Sleep only", sleep="deep blocks")
+    page.set_size(256, 256)
+    button.click()
+    page.wait_until(lambda: page.values() == values_of(asleep))
+    steps = page.page.locator("#txt2img_steps input[type=number]")
+    steps.fill("4")
+    steps.press("Tab")
+    page.wait_until(lambda: page.values() == values_of(Settings(method="Sleep only")))
+    assert button.get_attribute("aria-pressed") == "true"
+    steps.fill("20")
+    steps.press("Tab")
+    page.wait_until(lambda: page.values() == values_of(asleep))
