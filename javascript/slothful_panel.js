@@ -221,7 +221,9 @@
             noise: number(100 * (1 - shown.noise[step]), 0)};
         const words = index < 0 ? ""
             : !shown.one_sided[step] ? text("{pass}, step {step} of {steps}, noise {noise} %", values)
-            : text("{pass}, step {step} of {steps}, noise {noise} %, negative side asleep", values);
+            : this.answer.negative === "in the attention"
+                ? text("{pass}, step {step} of {steps}, noise {noise} %, negative prompt in the attention", values)
+                : text("{pass}, step {step} of {steps}, noise {noise} %, negative side asleep", values);
         change(this.scrub, {"aria-valuetext": words});
         write(this.when, words);
     }

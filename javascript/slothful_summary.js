@@ -51,7 +51,7 @@
         return cell;
     }
 
-    _notes({error, model, nothing, only_vae: onlyVae, measured, passes}) {
+    _notes({error, model, nothing, only_vae: onlyVae, measured, negative, passes}) {
         const {text} = slothfulAttention.elements;
         const {say} = slothfulAttention.messages;
         if (error) {
@@ -72,7 +72,9 @@
                 "measured while the image is made."));
         }
         if (passes.some((pass) => pass.acts && pass.one_sided.includes(true))) {
-            notes.push(text("In steps with a mark below, the negative side sleeps."));
+            notes.push(negative === "in the attention"
+                ? text("In steps with a mark below, the negative prompt acts in the attention.")
+                : text("In steps with a mark below, the negative side sleeps."));
         }
         const few = passes.map((pass) => pass.few).filter(Boolean)
             .sort((one, other) => one.keys - other.keys)[0];

@@ -23,6 +23,7 @@ from .planning.choice import LEVELS, check_level, choose
 from .planning.cost import NO_COST, Cost, MadeCall, SiteShape, UnetShape, cost_of, estimate
 from .planning.held import held_numbers
 from .planning.limits import within_limits
+from .planning.mixing import mixed_amount
 from .planning.moment import SAME_TIME, Moment, PassClock
 from .planning.nothing import why_nothing
 from .planning.parts import PARTS
@@ -55,7 +56,8 @@ from .settings.site_names import FAMILY_SITES, KNOWN_SITES
 
 if TYPE_CHECKING:
     from .unet.anatomy import UnsupportedModelError
-    from .unet.application import Application, applied
+    from .unet.application import Application
+    from .unet.applied import applied
     from .unet.call_times import CallTimes
     from .unet.measuring import measure
     from .unet.prediction import Prediction
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
 # what needs torch is imported when it is asked for
 _LATE = {
     "Application": "application",
-    "applied": "application",
+    "applied": "applied",
     "CallTimes": "call_times",
     "measure": "measuring",
     "Prediction": "prediction",
@@ -146,6 +148,7 @@ __all__ = [
     "is_measured",
     "is_one_sided",
     "measure",
+    "mixed_amount",
     "noise_level_time",
     "plan_site",
     "seconds_of",

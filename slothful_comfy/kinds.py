@@ -33,8 +33,8 @@ _SLEEP_HELP = (
     "alone, or before or after the node of a method."
 )
 _NEGATIVE_HELP = (
-    "In some steps, the U-Net runs for the prompt alone. Use it alone, or before or after the "
-    "other nodes."
+    "In some steps, the U-Net runs for the prompt alone, or both sides mix their keys. Use it "
+    "alone, or before or after the other nodes."
 )
 _CHANNELS_HELP = (
     "Queries and keys are compared in fewer channels. Use it alone, or before or after the node of "
@@ -48,6 +48,7 @@ _BLEND_HELP = "0 keeps one token of each cell as key and value, 1 pools the whol
 class Kind:
     """A node: its texts, and its inputs by name, declared as parameters with its own defaults.
     `gives` are the settings that an input means where it is not just its own, `fixed` the others.
+    `conditioning`: it can be given a negative prompt.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Kind:
     fixed: Mapping[str, Any]
     gives: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     is_old: bool = False
+    conditioning: bool = False
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that values of its inputs mean; what is missing has its default."""
@@ -133,7 +135,7 @@ def _own_kinds() -> dict[str, Kind]:
     named = {"".join(filter(str.isalnum, kind.title.title())): kind for kind in kinds}
     named["Sleep"] = Kind("Sleep (Slothful Attention)", _SLEEP_HELP, sleep, {})
     title = "Negative prompt (Slothful Attention)"
-    named["NegativePrompt"] = Kind(title, _NEGATIVE_HELP, negative, {})
+    named["NegativePrompt"] = Kind(title, _NEGATIVE_HELP, negative, {}, conditioning=True)
     channels = _group_inputs("channels", channels_depth_1=0.5)
     title = "Fewer channels (Slothful Attention)"
     named["FewerChannels"] = Kind(title, _CHANNELS_HELP, channels, {})

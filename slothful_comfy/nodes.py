@@ -12,6 +12,9 @@ from ..slothful import NO_METHOD, Parameter, Settings, SettingsError
 from ..slothful_webui.copies import is_second_copy
 from .kinds import KINDS, Kind, joined
 
+NEGATIVE_HELP = (
+    "The negative prompt that acts in the attention; without it, that of the sampler does."
+)
 WEIGHTS_HELP = "Block names with numbers, for instance IN01=0.5 OUT03=0."
 
 logger = logging.getLogger(__name__)
@@ -31,10 +34,18 @@ class SettingsNode:
         saved ones stay valid when a node gets another input.
         """
         inputs = {name: _as_input(parameter) for name, parameter in cls.KIND.inputs.items()}
+        if cls.KIND.conditioning:
+            inputs["negative_prompt"] = ("CONDITIONING", {"tooltip": NEGATIVE_HELP})
         hidden = {"unique_id": "UNIQUE_ID"}
         return {"required": {"model": ("MODEL",)}, "optional": inputs, "hidden": hidden}
 
-    def patch(self, model: Any, unique_id: str | None = None, **values: Any) -> tuple[Any]:
+    def patch(
+        self,
+        model: Any,
+        unique_id: str | None = None,
+        negative_prompt: Any = None,
+        **values: Any,
+    ) -> tuple[Any]:
         """Raises `SettingsError` for what ComfyUI does not check, as values that contradict each
         other.
         """
@@ -45,7 +56,7 @@ class SettingsNode:
         if before is not None and before.method not in (NO_METHOD, settings.method):
             methods = settings.method, before.method
             logger.warning("Slothful Attention: %s replaces %s; a model has one method", *methods)
-        return (with_settings(model, settings, unique_id),)
+        return (with_settings(model, settings, unique_id, negative_prompt),)
 
 
 class _NodeWithWeights(SettingsNode):

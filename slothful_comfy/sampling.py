@@ -24,20 +24,32 @@ KEY = "slothful_attention"
 logger = logging.getLogger(__name__)
 
 
-def with_settings(model: Any, settings: slothful.Settings, node: str | None) -> Any:
+def with_settings(
+    model: Any, settings: slothful.Settings, node: str | None, negative: Any = None
+) -> Any:
     """A clone of a model with these settings, in place of any that it has; `node` is the id of the
-    one that shows what was applied.
+    one that shows what was applied. `negative`: a conditioning for the negative prompt in the
+    attention, which stays where another node follows that has none.
     """
-    clone = model.clone()
+    before, clone = around_sampling(model), model.clone()
+    if negative is None and before is not None:
+        negative = before.negative
     clone.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
-    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, AroundSampling(settings, node))
+    around = AroundSampling(settings, node, negative)
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, around)
     return clone
+
+
+def around_sampling(model: Any) -> AroundSampling | None:
+    """What a model has of ours."""
+    wrappers = model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
+    return wrappers[-1] if wrappers else None
 
 
 def settings_on(model: Any) -> slothful.Settings | None:
     """The settings that a model has."""
-    wrappers = model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
-    return wrappers[-1].settings if wrappers else None
+    around = around_sampling(model)
+    return None if around is None else around.settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +58,7 @@ class AroundSampling:
 
     settings: slothful.Settings
     node: str | None = None
+    negative: Any = None
 
     def __call__(self, executor: Any, noise: Any, latent: Any, sampler: Any, sigmas: Any,
                  *rest: Any, **more: Any) -> Any:  # fmt: skip
@@ -67,7 +80,7 @@ class AroundSampling:
         try:
             application.follow(unet, functools.partial(prediction_of, sampling))
             application.begin_pass("base", clock_of(sampling, sigmas), (width, height))
-            _tell_steps(guider, application)
+            _tell_steps(guider, application, self.negative)
             samples = executor(noise, latent, sampler, sigmas, *rest, **more)
             self._tell(*_what_was_done(application))
         finally:
@@ -82,15 +95,28 @@ class AroundSampling:
             PromptServer.instance.send_progress_text(line, self.node)
 
 
-def _tell_steps(guider: Any, application: slothful.Application) -> None:
-    """Let the application know of each step. The guider's options are a copy for this sampling."""
+def _tell_steps(guider: Any, application: slothful.Application, negative: Any) -> None:
+    """Let the application know of each step and of the negative prompt: the node's own, else the
+    sampler's, which that does not run at a CFG of 1. The guider's options are a copy for this
+    sampling.
+    """
 
     def around_step(executor: Any, *args: Any, **kwargs: Any) -> Any:
         application.begin_step()
+        if application.wants_rows:
+            application.expect_rows(negatives=_negative_text(guider, negative))
         return executor(*args, **kwargs)
 
     options = guider.model_options
     add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, around_step, options, is_model_options=True)
+
+
+def _negative_text(guider: Any, negative: Any) -> Any | None:
+    """(1, tokens, channels), of the first of several parts; None where there is none."""
+    if negative is not None:
+        return negative[0][0].to(guider.model_patcher.load_device)
+    parts = (getattr(guider, "conds", None) or {}).get("negative") or [{}]
+    return getattr(parts[0].get("model_conds", {}).get("c_crossattn"), "cond", None)
 
 
 def _what_was_done(application: slothful.Application) -> list[slothful.Part]:
@@ -105,4 +131,5 @@ def _what_was_done(application: slothful.Application) -> list[slothful.Part]:
     if any(steps):
         shape = slothful.shape_of(application.unet)
         cost = slothful.cost_of(application.settings, shape, application.take_calls())
-    return [*parts, *slothful.how_asleep(steps, application.negative_notes, cost)]
+    notes = application.negative_notes, application.mix_notes
+    return [*parts, *slothful.how_asleep(application.settings, steps, notes, cost)]

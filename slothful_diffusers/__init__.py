@@ -30,18 +30,22 @@ def applied(
     settings: slothful.Settings,
     *,
     yields_to: Callable[[Any, tuple[int, int]], str | None] | None = None,
+    negative_prompt_embeds: torch.Tensor | None = None,
 ) -> Iterator[slothful.Application]:
     """Change the self-attention of a pipeline's model (a U-Net, or PixArt's transformer) as
     `settings` say while the context lasts.
 
-    Steps and passes are read from `pipe.scheduler` as the pipeline sets it. For `yields_to` and
-    what is raised, see `slothful.applied`; `SettingsError` also where whole calls shall sleep and
-    the scheduler does not tell what the denoised image is.
+    Steps and passes are read from `pipe.scheduler` as the pipeline sets it. For guidance scales of
+    1 and below, at which a pipeline does without, `negative_prompt_embeds` are the negative prompts
+    in the attention: (images or 1, tokens, channels), as `pipe.encode_prompt` gives them. For
+    `yields_to` and what is raised, see `slothful.applied`; `SettingsError` also where whole calls
+    shall sleep and the scheduler does not tell what the denoised image is.
     """
     unet = getattr(pipe, "unet", None) or pipe.transformer
     application = slothful.Application(settings, yields_to)
     # before the application's own hook, which is to find the pass begun
-    handle = unet.register_forward_pre_hook(Passes(pipe, application), with_kwargs=True)
+    passes = Passes(pipe, application, negative_prompt_embeds)
+    handle = unet.register_forward_pre_hook(passes, with_kwargs=True)
     try:
         application.follow(unet, functools.partial(prediction_of, pipe.scheduler))
         yield application
@@ -57,12 +61,19 @@ class Passes:
     A pass that begins inside them, as in image-to-image, is "img2img", any other "base".
     """
 
-    def __init__(self, pipe: Any, application: slothful.Application):
-        self._pipe, self._application = pipe, application
+    def __init__(
+        self,
+        pipe: Any,
+        application: slothful.Application,
+        negatives: torch.Tensor | None = None,
+    ):
+        """`negatives`: negative prompts for calls that have no rows for them."""
+        self._pipe, self._application, self._negatives = pipe, application, negatives
         self._timesteps: Any = None
 
     def __call__(self, unet: Any, args: tuple, kwargs: dict) -> None:
-        self._application.expect_rows(rows_of(self._pipe, args, kwargs))
+        rows = rows_of(self._pipe, args, kwargs)
+        self._application.expect_rows(rows, negatives=self._negatives)
         timesteps = self._pipe.scheduler.timesteps
         if timesteps is self._timesteps:  # each pass sets new ones, even if they are equal
             return

@@ -66,8 +66,9 @@ def describe(
     the U-Net will do what it does without the settings, None where it will not or there is no
     model yet; "only_vae" is true where the VAE will be tiled all the same. "idle" are the
     parameters without effect, each with the names of those that stand in its way. "left" is what is
-    left to compute of all passes, "measured" true where less may sleep than is drawn, "held" the
-    MiB that sleep holds for each image of a batch. "seconds" are the U-Net's of one image,
+    left to compute of all passes, "measured" true where less may sleep than is drawn, "negative"
+    what becomes of the negative side in steps that are "one_sided", "held" the MiB that sleep holds
+    for each image of a batch. "seconds" are the U-Net's of one image,
     "left" and "without", None where the machine was not measured; "costs_problem" says what of
     `costs_file` could not be used. Raises `SettingsError` for settings that leave nothing of the
     model to sleep. `go_on` is called between the sites, and ends it by raising.
@@ -99,6 +100,7 @@ def describe(
         "passes": passes,
         "left": _left(sum(costs, NO_COST)),
         "measured": is_measured(settings),
+        "negative": settings.negative,
         "held": 0.0 if shape is None else _held(settings, shape, asked, number_size(unet)),
         "seconds": shape and measured and image_seconds(settings, timed, fields, shape, measured),
         "costs_problem": problem_of(costs_file),

@@ -45,6 +45,7 @@ class Made:
         has_method = settings.method != slothful.NO_METHOD
         # where some are skipped, another line says which are not
         applied = application.applied_sites if has_method and not application.notes else ()
+        notes = application.negative_notes, application.mix_notes
         return slothful.what_was_done(
-            applied, steps, application.negative_notes, self._cost, self._seconds, self._told
+            settings, applied, steps, notes, self._cost, self._seconds, self._told
         )

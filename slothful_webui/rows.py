@@ -18,31 +18,46 @@ class NextRows(NamedTuple):
     rows: tuple[Row, ...] = ()
     texts: torch.Tensor | None = None
     reason: str = ""
+    negatives: torch.Tensor | None = None
 
 
-def next_rows(params: Any) -> NextRows:
+def next_rows(params: Any, schedule: Any = None) -> NextRows:
     """The rows of the calls that follow an `on_cfg_denoiser` with these parameters. They come in
     this order, however the webui splits them: the prompts of each image, then the negative prompts.
 
     None where that is not known, as in Forge, which marks the rows of each call itself. Of the
-    webui's own ways to leave out the negative prompt and ours, the webui's goes first.
+    webui's own ways to leave out the negative prompt and ours, the webui's goes first. `schedule`:
+    that of negative prompts which the webui does without, see `negative_schedule`.
     """
     denoiser = getattr(params, "denoiser", None)
     positive, negative = _text(params.text_cond), _text(params.text_uncond)
     if _leaves_out(denoiser):
         return NextRows(reason=NGMS)
+    if negative is None and schedule is not None:
+        return NextRows(negatives=_scheduled(schedule, params))
     if positive is None or negative is None or len(params.x) < len(positive) + len(negative):
-        return NextRows()
+        return NextRows(negatives=negative)
     if len(params.x) > len(positive) + len(negative):
         return NextRows(reason=EDITS)
-    counts = _prompt_counts(denoiser, len(positive), len(negative))
-    rows = [Row(image, prompt=i) for image, count in enumerate(counts) for i in range(count)]
+    weights = _prompt_weights(denoiser, len(positive), len(negative))
+    rows = [
+        Row(image, prompt=number, weight=weight)
+        for image, own in enumerate(weights)
+        for number, weight in enumerate(own)
+    ]
     if len(rows) != len(positive):
         return NextRows()
     rows += [Row(image, negative=True) for image in range(len(negative))]
     tokens = min(positive.shape[1], negative.shape[1])
     texts = torch.cat([positive[:, :tokens], negative[:, :tokens].to(positive)])
-    return NextRows(tuple(rows), texts)
+    return NextRows(tuple(rows), texts, negatives=negative)
+
+
+def _scheduled(schedule: Any, params: Any) -> torch.Tensor | None:
+    from modules import prompt_parser
+
+    text = _text(prompt_parser.reconstruct_cond_batch(schedule, params.denoiser.step))
+    return None if text is None else text.to(params.x)
 
 
 def _text(given: Any) -> torch.Tensor | None:
@@ -51,12 +66,14 @@ def _text(given: Any) -> torch.Tensor | None:
     return text if isinstance(text, torch.Tensor) and text.ndim == 3 else None
 
 
-def _prompt_counts(denoiser: Any, rows: int, images: int) -> list[int]:
-    """How many prompts each image has; more than one where they are joined by AND."""
+def _prompt_weights(denoiser: Any, rows: int, images: int) -> list[list[float]]:
+    """The weights of each image's prompts; more than one where they are joined by AND."""
     if rows == images:  # each has at least one
-        return [1] * images
+        return [[1.0]] * images
     batch = getattr(_sampler_arguments(denoiser).get("cond"), "batch", ())
-    return [len(prompts) for prompts in batch] if len(batch) == images else []
+    if len(batch) != images:
+        return []
+    return [[getattr(prompt, "weight", 1.0) for prompt in prompts] for prompts in batch]
 
 
 def _leaves_out(denoiser: Any) -> bool:

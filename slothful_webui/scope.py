@@ -15,6 +15,7 @@ from slothful_webui.hypertile import hypertile_acts
 from slothful_webui.infotext import KEY, Claim, write_infotext
 from slothful_webui.language import report, take_back
 from slothful_webui.made import KnownCosts, Made
+from slothful_webui.negatives import negative_schedule
 from slothful_webui.rows import next_rows
 from slothful_webui.sampling import TITLE, refuse, unwrap_sample, wrap_sample
 from slothful_webui.shapes import known_shape
@@ -62,6 +63,8 @@ class SamplingScope:
         self._times = slothful.CallTimes(self._application)
         self._checkpoint: Any = None
         self._obstacle: str | None = None
+        self._negatives: Any = None
+        self._read_for: str | None = None
         self._pass: str | None = None
         self._timed = False
         self._shape: slothful.UnetShape | None = None
@@ -116,6 +119,7 @@ class SamplingScope:
         scope = cls._innermost()
         if scope is not None:
             scope._follow()
+            scope._read_negatives()
             scope._begin_pass()
 
     @classmethod
@@ -131,6 +135,7 @@ class SamplingScope:
         logger.info("%s: %s", TITLE, write_infotext(self._settings))
         try:
             self._follow()
+            self._read_negatives()
             self._begin_pass(timed=False)  # the sampler, and its schedule, may be made later
             yield
             vae_scope.resume_vae(self._p, self._current_vae)
@@ -163,8 +168,8 @@ class SamplingScope:
         if not self._timed or self._pass != _present_pass(self._p)[0]:
             self._begin_pass()
         self._application.begin_step()
-        if self._settings.negative != "computed":
-            self._application.expect_rows(*next_rows(params))
+        if self._application.wants_rows:
+            self._application.expect_rows(*next_rows(params, self._negatives))
 
     def _begin_pass(self, timed: bool = True) -> None:
         """Tell the core of the request's present pass, of its schedule if it is `timed`."""
@@ -173,6 +178,12 @@ class SamplingScope:
         needs_clock = self._settings.time_axis == "pass progress" or self._sleeps
         clock = pass_clock(self._p) if self._timed and needs_clock else None
         self._application.begin_pass(self._pass, clock, size)
+
+    def _read_negatives(self) -> None:
+        """Negative prompts that the webui does without, once a pass."""
+        name = _present_pass(self._p)[0]
+        if self._settings.negative == "in the attention" and name != self._read_for:
+            self._read_for, self._negatives = name, negative_schedule(self._p)
 
     def _follow(self) -> None:
         vae_scope.follow_vae(self._current_vae)
@@ -260,7 +271,9 @@ class SamplingScope:
         # the cells of a plot would write a line each
         if parts and not hasattr(self._p, OVERRIDES):
             told = self._application
-            unusual = told.asleep_steps or told.one_sided_steps or told.negative_notes
+            unusual = (
+                told.asleep_steps or told.one_sided_steps or told.negative_notes or told.mix_notes
+            )
             level = logging.WARNING if unusual else logging.INFO
             setattr(self._p, _DONE, report(self._p, *parts, level=level))
 

@@ -37,6 +37,9 @@ def node_texts() -> str:
         for each, parameter in node.KIND.inputs.items():
             tooltip = "".join(japanese[text] for text in load_face().help_of(parameter))
             inputs[each] = {"name": japanese[parameter.label], "tooltip": tooltip}
+        if node.KIND.conditioning:
+            help_ = japanese[load_face().NEGATIVE_HELP]
+            inputs["negative_prompt"] = {"name": japanese["Negative prompt"], "tooltip": help_}
         texts[name] = {
             "display_name": japanese.get(node.KIND.title, node.KIND.title),
             "description": japanese[node.KIND.help],

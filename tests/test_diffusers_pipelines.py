@@ -24,8 +24,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 import slothful
 import slothful_diffusers
 from slothful import Settings
-from slothful.unet.obstacles import UNKNOWN_ROWS
+from slothful.unet.obstacles import NO_NEGATIVE, UNKNOWN_ROWS
 from standalone.model.tokenizer import TEXT_MODEL, ensure_tokenizer
+from tests.halves import attending
 from tests.negatives import one_sided
 from tests.sleeping import sleeping
 from tests.test_hooks import STRONG
@@ -138,6 +139,25 @@ def test_the_negative_side_of_a_pipeline_sleeps(pipe):
     assert counts == [4, 2, 4, 2, 4] + [1] * 5
     assert application.one_sided_steps == 2
     assert application.negative_notes == ()
+
+
+def test_a_negative_prompt_acts_at_a_guidance_scale_of_1(pipe):
+    settings = attending(negative_alpha=1.0)
+    plain = generate(pipe, guidance_scale=1.0)
+    with slothful_diffusers.applied(pipe, settings) as application:
+        assert torch.equal(generate(pipe, guidance_scale=1.0), plain)
+    assert application.negative_notes == (NO_NEGATIVE,)
+    images = []
+    for text in ("a dog", "rain"):
+        embeds = pipe.encode_prompt(text, "cpu", 1, False)[0]
+        with slothful_diffusers.applied(pipe, settings, negative_prompt_embeds=embeds) as applied:
+            images.append(generate(pipe, guidance_scale=1.0))
+        assert applied.one_sided_steps == applied.step_count == 5
+    assert not any(torch.equal(*pair) for pair in ((images[0], plain), images))
+    # what the pipeline has itself acts alike
+    with slothful_diffusers.applied(pipe, settings):
+        both = generate(pipe, negative_prompt="rain", guidance_scale=7.0)
+    torch.testing.assert_close(both, images[1], rtol=1e-3, atol=1e-3)
 
 
 def test_where_a_pipeline_does_not_tell_of_rows_both_sides_are_computed(pipe):

@@ -169,6 +169,8 @@ def test_a_warning_where_tiles_are_small_and_strength_is_high(model):
     }),
 )  # fmt: skip
 def test_why_nothing_will_change_is_said_where_no_plan_is_drawn(model, settings, values):
+    # what is done with the negative side is no plan of a site
+    settings = settings.replace(negative="computed", mix="nothing")
     drawn = describe(settings, Fields(**values), model)
     plans = {n for one in drawn["passes"] for row in one["sites"].values() for n in row} - {-1}
     assert (drawn["nothing"] is None) == bool(plans)

@@ -106,6 +106,7 @@ def test_the_defaults_name_what_is_in_the_way():
         "vae_tile_size": ("vae_tiles",),
         **{p.name: ("sleep",) for p in Settings.parameters() if p.name.startswith("sleep_")},
         **{p.name: ("negative",) for p in Settings.parameters() if p.name.startswith("negative_")},
+        **{p.name: ("mix",) for p in Settings.parameters() if p.name.startswith("mix_")},
         "sleep_min_steps": ("sleep", "negative"),
     }
 

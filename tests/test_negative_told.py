@@ -11,6 +11,7 @@ from slothful.planning import told
 from slothful.unet import obstacles
 from slothful.unet.foreign import OwnHook
 from slothful_webui.drawing import describe
+from slothful_webui.negatives import negative_schedule
 from slothful_webui.passes import Fields
 from slothful_webui.rows import EDITS, NGMS, next_rows
 from standalone.checkpoint import SMALL, load
@@ -50,9 +51,11 @@ def params_of(counts, tokens=(7, 7), parts=2, as_dict=False, **sampler):
 
 @pytest.mark.parametrize("as_dict", [False, True])
 def test_rows_are_the_prompts_of_each_image_and_then_the_negative_prompts(model, as_dict):
-    rows, texts, reason = next_rows(params_of([2, 1], as_dict=as_dict))
+    params = params_of([2, 1], as_dict=as_dict)
+    rows, texts, reason, negatives = next_rows(params)
     assert rows == (Row(0), Row(0, prompt=1), Row(1), Row(0, True), Row(1, True))
     assert (texts.shape, reason) == ((5, 7, 24), "")
+    assert torch.equal(negatives, texts[3:])
     # texts of other lengths are compared as far as both go
     assert next_rows(params_of([1, 1], (14, 7))).texts.shape == (4, 7, 24)
 
@@ -61,11 +64,52 @@ def test_where_they_are_not_known_there_are_none(model, monkeypatch):
     from modules import shared
 
     assert next_rows(params_of([1], parts=3)).reason == EDITS
-    assert next_rows(params_of([1], parts=1)) == ((), None, "")  # as in Forge
-    assert next_rows(params_of([2, 1], cond=None)) == ((), None, "")
+    assert next_rows(params_of([1], parts=1))[:3] == ((), None, "")  # as in Forge
+    assert next_rows(params_of([2, 1], cond=None))[:3] == ((), None, "")
     assert next_rows(params_of([1], s_min_uncond=1.5)).reason == NGMS
     monkeypatch.setattr(shared.opts, "skip_early_cond", 0.2, raising=False)
     assert next_rows(params_of([1])).reason == NGMS
+
+
+def test_weights_of_an_and_are_those_of_the_prompts(model):
+    params = params_of([2])
+    batch = [[types.SimpleNamespace(weight=weight) for weight in (1.0, 0.6)]]
+    params.denoiser.sampler.sampler_extra_args["cond"].batch = batch
+    assert [row.weight for row in next_rows(params).rows] == [1.0, 0.6, 1.0]
+
+
+def test_where_the_host_does_without_a_negative_prompt_it_is_encoded(model, monkeypatch):
+    """As Forge does at a CFG scale of 1; there the hires pass has prompts of its own."""
+    import modules
+
+    parser = types.SimpleNamespace(
+        SdConditioning=lambda texts, **options: (texts, options),
+        get_learned_conditioning=print,
+        reconstruct_cond_batch=lambda schedule, step: schedule[step],
+    )
+    monkeypatch.setattr(modules, "prompt_parser", parser, raising=False)
+    asked = []
+    request = types.SimpleNamespace(
+        uc=None, hr_uc=None, width=64, height=32, hr_upscale_to_x=128, hr_upscale_to_y=64,
+        negative_prompts=["dog"], hr_negative_prompts=["cat"], firstpass_steps=4,
+        extra_network_data="own", hr_extra_network_data="hires", is_hr_pass=False,
+        get_conds_with_caching=lambda *arguments: asked.append(arguments) or [None, torch.ones(1)],
+    )  # fmt: skip
+    assert negative_schedule(request)[1] == 1
+    request.is_hr_pass = True
+    negative_schedule(request)
+    options = dict(width=64, height=32, is_negative_prompt=True)
+    assert asked[0] == (print, (["dog"], options), 4, [[None, None]], "own")
+    assert asked[1][1] == (["cat"], {**options, "width": 128, "height": 64})
+    request.hr_uc = "its own"
+    assert negative_schedule(request) is None
+
+    params = params_of([1], parts=1)
+    params.text_uncond, params.denoiser.step = None, 1
+    text = torch.randn(1, 7, 24)
+    assert torch.equal(next_rows(params, [None, text]).negatives, text)
+    assert torch.equal(next_rows(params, [None, {"crossattn": text}]).negatives, text)
+    assert next_rows(params).negatives is None
 
 
 def webui_calls(params, joined, skips=False, pads=False):
@@ -218,6 +262,36 @@ def test_what_was_made_is_what_was_drawn(model, also):
     assert [*map(untimed, request.comments)] == [f"Slothful Attention: {'; '.join(expected)}"]
     assert "negative=asleep" in request.extra_generation_params["Slothful Attention"]
     assert drawn["held"] > 0
+
+
+WITHIN = dict(method="Sleep only", negative="in the attention", negative_first=0.4)
+
+
+def test_what_acts_in_the_attention_is_what_was_drawn(model):
+    drawn = describe(Settings(**WITHIN), FIELDS, model)
+    steps = sum(one["step_count"] for one in drawn["passes"])
+    within = sum(step for one in drawn["passes"] for step in one["one_sided"])
+    assert (drawn["negative"], drawn["nothing"]) == ("in the attention", None)
+    assert within >= 8
+    request = said(model, **WITHIN)
+    share = f"{100 * drawn['left']['unet']:.0f}"
+    text = told.WITHIN.format(asleep=within, steps=steps)
+    assert request.comments == [f"Slothful Attention: {text}; {share} % of the U-Net was computed"]
+    assert "negative=in the attention" in request.extra_generation_params["Slothful Attention"]
+
+
+def test_where_it_is_not_known_what_is_negative_keys_stay_apart_and_it_is_said(model, monkeypatch):
+    from modules import shared
+
+    mixed = dict(mix="push", min_size=0, in_slothful=12, out_slothful=12)
+    assert said(model, **mixed).comments == []
+    monkeypatch.setattr(shared.opts, "skip_early_cond", 0.2, raising=False)
+    request = said(model, **mixed)
+    assert request.comments == [f"Slothful Attention: {told.NOT_MIXED.format(reason=NGMS)}"]
+    request = said(model, **WITHIN)
+    assert request.comments == [f"Slothful Attention: {told.NOTHING.format(reason=NGMS)}"]
+    request = said(model, **{**mixed, **WITHIN, "mix": "nothing", "method": "Slothful Attention"})
+    assert request.comments == [f"Slothful Attention: {told.NOT_WITHIN.format(reason=NGMS)}"]
 
 
 def test_where_it_never_sleeps_the_line_says_why_and_nothing_is_claimed(model, monkeypatch):

@@ -119,7 +119,7 @@ small_sizes = st.tuples(st.integers(2, 4), st.integers(2, 4)).map(lambda s: (64 
 def test_it_is_said_exactly_where_nothing_is_applied(sd1_unet, method, data):
     # what a threshold lets sleep is not known before, nor whether rows will be told
     settings = data.draw(any_settings).replace(
-        method=method, sleep_threshold=0, negative="computed"
+        method=method, sleep_threshold=0, negative="computed", mix="nothing"
     )
     width, height = data.draw(small_sizes)
     steps = data.draw(st.lists(st.integers(0, 999), min_size=1, max_size=2, unique=True))

@@ -92,23 +92,34 @@ def test_too_many_blocks_awake_are_refused_where_they_are_set(sleeping, panel):
     sleeping.choose_checkpoint("small")
 
 
-def test_steps_with_one_side_are_marked_below_and_named(page, panel):
+@pytest.mark.parametrize(
+    ("way", "mark", "note"),
+    [
+        ("asleep", "negative side asleep", "the negative side sleeps."),
+        (
+            "in the attention",
+            "negative prompt in the attention",
+            "In steps with a mark below, the negative prompt acts in the attention.",
+        ),
+    ],
+)
+def test_steps_with_one_side_are_marked_below_and_named(page, panel, way, mark, note):
     page.set_size(256, 256)
     page.choose("method", "Sleep only")
     marks = panel.locator(".slothful-one-sided")
     assert marks.count() == 0
-    page.choose("negative", "asleep")
+    page.choose("negative", way)
     times = tuple(noise_level_time(1000 * (1 - index / 20)) for index in range(20))
-    awake = negative_steps(Settings(negative="asleep"), Moment(1000, 0.0, times=times))
+    awake = negative_steps(Settings(negative=way), Moment(1000, 0.0, times=times))
     page.wait_until(lambda: marks.count() == awake.count(False))
-    assert "In steps with a mark below, the negative side sleeps" in panel.inner_text()
+    assert note in panel.inner_text()
     scrub = panel.get_by_role("slider", name="Moment")
     scrub.focus()
     scrub.press("Home")
     told = []
     for step in range(20):
         page.wait_until(lambda step=step: f"step {step + 1} of 20" in panel.inner_text())
-        told.append("negative side asleep" not in scrub.get_attribute("aria-valuetext"))
+        told.append(mark not in scrub.get_attribute("aria-valuetext"))
         scrub.press("ArrowRight")
     assert tuple(told) == awake
     page.choose("negative", "computed")

@@ -166,9 +166,15 @@ class Images:
 
     @torch.no_grad()
     def made(
-        self, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
+        self,
+        variant: Variant,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        negatives: Sequence[str] | None = None,
     ) -> tuple[list[np.ndarray], Picture]:
-        """An image (height, width, 3) for each prompt and seed, in one batch, and its calls."""
+        """An image (height, width, 3) for each prompt, negative prompt and seed, in one batch, and
+        its calls.
+        """
         share = variant.share if isinstance(variant, Fewer) else 1.0
         made = picture(self.sampler, max(round(self.steps * share), 1), self.size)
         unet = self.model.model.diffusion_model
@@ -176,7 +182,8 @@ class Images:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         noise = randn(generators, (4, self.size[1] // 8, self.size[0] // 8))
         noise = noise.to(next(unet.parameters()).device)
-        texts = (self.model.get_learned_conditioning(list(p)) for p in (prompts, [""] * len(seeds)))
+        both = prompts, negatives or [""] * len(seeds)
+        texts = (self.model.get_learned_conditioning(list(each)) for each in both)
         request: Any = types.SimpleNamespace(cfg_scale=self.cfg_scale)
         with sdpa_attention(), variant.playing(unet, made) as play:
             calls = iter(range(len(made.calls)))

@@ -12,14 +12,18 @@ import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ..settings.methods import ATTENTION, DEEP, TRANSFORMERS, WHOLE
+from ..settings.methods import ATTENTION, DEEP, IN_ATTENTION, SELF_ATTENTION, TRANSFORMERS, WHOLE
 from ..settings.settings import Settings
 from .arithmetic import attention_operations
 from .counts import tokens_of
+from .mixing import doubles_keys, mixed_amount
 from .moment import Moment
 from .plan import Merge, SitePlan, Sleep
 from .planner import asleep_inside, first_inside, is_one_sided, plan_site
 from .site import Grid, Site, grid_of
+
+TEXT_TOKENS = 77
+"""Tokens of a prompt of usual length."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,13 +128,17 @@ class UnetShape:
 @dataclasses.dataclass(frozen=True)
 class MadeCall:
     """A call of the U-Net that was made, with `rows` of (width, height) pixels, and the plan of
-    each site in it. `asleep` of the rows, the negative ones, were not computed.
+    each site in it. `asleep` of the rows, the negative ones, were not computed; `attends`: the
+    negative prompt acted in the cross-attention of the others. At the sites that are `doubled`,
+    queries saw the other side's keys as well.
     """
 
     size: tuple[int, int]
     rows: int
     plans: Mapping[str, SitePlan | None]
     asleep: int = 0
+    attends: bool = False
+    doubled: frozenset[str] = frozenset()
 
 
 def estimate(
@@ -143,9 +151,21 @@ def estimate(
     cost = NO_COST
     for moment in (dataclasses.replace(each, size=(width, height)) for each in moments):
         plan = functools.partial(plan_site, settings, moment)
-        call = _cost_of_call(shape, width, height, plan, asleep_inside(settings, moment))
-        cost += call.of_rows(0.5 if is_one_sided(settings, moment) else 1.0)
+        doubled = _doubled(settings, shape, moment)
+        one_sided = is_one_sided(settings, moment)
+        more = _More(doubled, one_sided and settings.negative == IN_ATTENTION)
+        inside = asleep_inside(settings, moment)
+        call = _cost_of_call(shape, width, height, plan, inside, more)
+        cost += call.of_rows(0.5 if one_sided else 1.0)
     return cost
+
+
+def _doubled(settings: Settings, shape: UnetShape, moment: Moment) -> frozenset[str]:
+    """The sites whose queries see the other side's keys as well."""
+    if not doubles_keys(settings):
+        return frozenset()
+    sites = (each.site for each in shape.sites)
+    return frozenset(site.name for site in sites if mixed_amount(settings, moment, site) > 0)
 
 
 def cost_of(settings: Settings, shape: UnetShape, calls: Iterable[MadeCall]) -> Cost:
@@ -159,9 +179,33 @@ def cost_of(settings: Settings, shape: UnetShape, calls: Iterable[MadeCall]) -> 
             return call.plans.get(site.name)
 
         inside = first_inside(settings) if whole else None
-        each = _cost_of_call(shape, *call.size, plan, inside)
+        more = _More(call.doubled, call.attends)
+        each = _cost_of_call(shape, *call.size, plan, inside, more)
         cost += each.of_rows(1.0 - call.asleep / call.rows).times(call.rows)
     return cost
+
+
+@dataclasses.dataclass(frozen=True)
+class _More:
+    """What is computed besides, as `MadeCall` says it."""
+
+    doubled: frozenset[str] = frozenset()
+    attends: bool = False
+
+    def scores(self, site: Site, plan: SitePlan | None, grid: Grid) -> float:
+        """Operations of scores and sums of values in a site's self-attention."""
+        queries = keys = tokens_of(grid)
+        if plan is not None:
+            queries, keys = plan.query_count, plan.key_count
+        return 4.0 * site.layers * site.inner * queries * keys * (site.name in self.doubled)
+
+    def cross(self, each: SiteShape, plan: SitePlan | None, grid: Grid) -> float:
+        """The same in its cross-attention, which some models do not have at every site."""
+        if not self.attends or not each.cross:
+            return 0.0
+        if isinstance(plan, Sleep) and plan.part != SELF_ATTENTION:
+            return 0.0
+        return 4.0 * each.site.layers * each.site.inner * TEXT_TOKENS * tokens_of(grid)
 
 
 def _cost_of_call(
@@ -170,6 +214,7 @@ def _cost_of_call(
     height: int,
     plan_of: Callable[[Site, Grid], SitePlan | None],
     inside: int | None,
+    more: _More,
 ) -> Cost:
     """Of one row. `inside`: which blocks sleep as a whole, as `asleep_inside` says."""
     levels = {each.level for each in shape.rest} | {each.site.level for each in shape.sites}
@@ -179,8 +224,8 @@ def _cost_of_call(
         site, grid = each.site, grids[each.site.level]
         sizes, plan = (site.channels, site.inner, site.layers), plan_of(site, grid)
         attention += attention_operations(None, grid, *sizes)
-        attention_left += attention_operations(plan, grid, *sizes)
-        saved += each.saved(plan)
+        attention_left += attention_operations(plan, grid, *sizes) + more.scores(site, plan, grid)
+        saved += each.saved(plan) - more.cross(each, plan, grid)
     for block in shape.rest:
         cost = block.fixed + block.per_position * tokens_of(grids[block.level])
         rest += cost

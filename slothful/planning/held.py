@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ..settings.methods import AGENTS, ASLEEP, ATTENTION, AWAKE, DEEP, TRANSFORMERS, WHOLE
+from ..settings.methods import (
+    AGENTS,
+    ASLEEP,
+    ATTENTION,
+    AWAKE,
+    COMPUTED,
+    DEEP,
+    TRANSFORMERS,
+    WHOLE,
+)
 from ..settings.settings import Settings
 from .cost import SiteShape, UnetShape
 from .counts import tokens_of
@@ -36,7 +45,7 @@ def held_numbers(settings: Settings, shape: UnetShape, width: int, height: int) 
         each = sum(_held_at(settings, site, width, height) for site in shape.sites)
     each *= LOOKS_AT[settings.sleep_forecast]
     # in a step with one side only, that of positive rows beside that of all
-    return (each * 3 // 2 if settings.negative == ASLEEP else each) + difference
+    return (each if settings.negative == COMPUTED else each * 3 // 2) + difference
 
 
 def _held_by_agents(settings: Settings, site: Site, width: int, height: int) -> int:

@@ -10,6 +10,7 @@ from ..settings.methods import ASLEEP, AWAKE
 from ..settings.settings import Settings
 from .channels import level_share
 from .limits import within_limits
+from .mixing import mixed_amount
 from .moment import Moment
 from .parts import PARTS, Parts
 from .planner import (
@@ -113,6 +114,8 @@ def _reasons(
         yield outside
         return
     if is_one_sided(settings, moment):
+        yield None
+    if any(mixed_amount(settings, moment, site) for site in sites):
         yield None
     for site in sites:
         yield reason_of_site(settings, moment, site, grid_of(width, height, site.level))

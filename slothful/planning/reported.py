@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..settings.settings import Settings
 from .cost import Cost
 from .seconds import Seconds
 from .told import APPLIED, COMPUTED, Part, how_asleep
@@ -13,9 +14,10 @@ TOOK_INSTEAD = "the U-Net took {seconds} s instead of about {without} s"
 
 
 def what_was_done(
+    settings: Settings,
     applied: Sequence[str],
     steps: tuple[int, int, int],
-    notes: Sequence[str],
+    notes: tuple[Sequence[str], Sequence[str]],
     cost: Cost,
     seconds: float,
     told: Seconds | None,
@@ -25,7 +27,7 @@ def what_was_done(
     and, where the machine was measured, what they would have taken without the settings.
     """
     parts: list[Part] = [(APPLIED, {"sites": ", ".join(applied)})] if applied else []
-    asleep = how_asleep(steps, notes, cost)
+    asleep = how_asleep(settings, steps, notes, cost)
     if cost.full and not any(text == COMPUTED for text, _ in asleep):
         parts.append((COMPUTED, {"share": f"{100 * cost.total_share:.0f}"}))
     parts += asleep

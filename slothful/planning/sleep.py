@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Sequence
 
-from ..settings.methods import ASLEEP, AWAKE, DEEP, WHOLE
+from ..settings.methods import ASLEEP, AWAKE, COMPUTED, DEEP, WHOLE
 from ..settings.parameter import SettingsError
 from ..settings.settings import Settings
 from .limits import skipped
@@ -89,9 +89,11 @@ def negative_awake_before(settings: Settings, moment: Moment) -> int:
 
 def negative_steps(settings: Settings, moment: Moment) -> tuple[bool, ...]:
     """In which steps of the pass of a moment the negative side is computed; see `pass_steps`."""
-    if settings.negative != ASLEEP:
+    if settings.negative == COMPUTED:
         return (True,) * _count(moment)
     ends = settings.negative_first, settings.negative_last
+    if settings.negative != ASLEEP:
+        return _at_ends(moment, ends)
     return _scheduled(settings, moment, settings.negative_every, ends)
 
 
@@ -135,6 +137,15 @@ def _scheduled(
     if not first <= moment.time < 1.0 - last:
         return (True,) * count
     return awake_steps(_intervals(every, weight, curve, (moment.time,) * count))
+
+
+def _at_ends(moment: Moment, ends: tuple[float, float]) -> tuple[bool, ...]:
+    """Which steps are in the shares at both `ends` of a pass, however few there are."""
+    count, (first, last) = _count(moment), ends
+    if not moment.times:
+        return (moment.time < first or moment.time > 1.0 - last,) * count
+    begin, end = _steps_of(first, count), count - _steps_of(last, count)
+    return tuple(index < begin or index >= end for index in range(count))
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..settings.methods import IN_ATTENTION
+from ..settings.settings import Settings
 from .cost import Cost
 
 NOTHING = "nothing was applied: {reason}"
@@ -14,8 +16,12 @@ NOWHERE = "not applied anywhere"
 ASLEEP = "asleep in {asleep} of {steps} steps"
 ONE_SIDED = "negative side asleep in {asleep} of {steps} steps"
 COMPUTED = "{share} % of the U-Net was computed"
+WITHIN = "negative prompt in the attention in {asleep} of {steps} steps"
 BOTH_SIDES = "negative side awake ({reason})"
 PARTLY_BOTH_SIDES = "negative side awake in some steps ({reason})"
+NOT_WITHIN = "negative prompt not in the attention ({reason})"
+PARTLY_NOT_WITHIN = "negative prompt not in the attention in some steps ({reason})"
+NOT_MIXED = "keys not mixed in some or all steps ({reason})"
 
 Part = tuple[str, Mapping[str, str]]
 """A text with {names}, and their values."""
@@ -34,18 +40,27 @@ def where_applied(applied: Sequence[str], notes: Mapping[str, str]) -> list[Part
     return [*parts, (APPLIED, {"sites": ", ".join(applied)}) if applied else (NOWHERE, {})]
 
 
-def how_asleep(steps: tuple[int, int, int], notes: Sequence[str], cost: Cost) -> list[Part]:
+def how_asleep(
+    settings: Settings,
+    steps: tuple[int, int, int],
+    notes: tuple[Sequence[str], Sequence[str]],
+    cost: Cost,
+) -> list[Part]:
     """In how many steps something slept, what of the U-Net was computed, and in `notes` why the
-    negative side was computed where it should have slept; nothing where neither is so.
+    negative side was computed where it should not have been, and why keys were not mixed; nothing
+    where none of it is so.
 
-    `steps`: those in which a part slept, those in which the negative side did, and all.
+    `steps`: those in which a part slept, those in which the negative side was left out, and all.
     """
     asleep, one_sided, count = steps
-    counts = {ASLEEP: asleep, ONE_SIDED: one_sided}
+    within = settings.negative == IN_ATTENTION
+    counts = {ASLEEP: asleep, WITHIN if within else ONE_SIDED: one_sided}
     parts: list[Part] = [
         (text, {"asleep": str(each), "steps": str(count)}) for text, each in counts.items() if each
     ]
     if parts:
         parts.append((COMPUTED, {"share": f"{100 * cost.total_share:.0f}"}))
-    awake = PARTLY_BOTH_SIDES if one_sided else BOTH_SIDES
-    return [*parts, *((awake, {"reason": reason}) for reason in notes)]
+    both = (PARTLY_NOT_WITHIN, NOT_WITHIN) if within else (PARTLY_BOTH_SIDES, BOTH_SIDES)
+    found = [(both[0] if one_sided else both[1], reason) for reason in notes[0]]
+    found += [(NOT_MIXED, reason) for reason in notes[1]]
+    return [*parts, *((text, {"reason": reason}) for text, reason in found)]

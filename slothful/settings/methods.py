@@ -54,8 +54,16 @@ DEEP, WHOLE = "deep blocks", "whole calls"
 SLEEPS = (AWAKE, SELF_ATTENTION, ATTENTION, TRANSFORMERS, DEEP, WHOLE)
 """What can sleep, from nothing to all."""
 
-COMPUTED, ASLEEP = "computed", "asleep"
-NEGATIVES = (COMPUTED, ASLEEP)
+COMPUTED, ASLEEP, IN_ATTENTION = "computed", "asleep", "in the attention"
+NEGATIVES = (COMPUTED, ASLEEP, IN_ATTENTION)
 """What becomes of the negative half of the rows."""
+
+NAG, VSF = "NAG", "VSF"
+FORMS = (NAG, VSF)
+"""How the negative prompt acts in the attention."""
+
+UNMIXED, PUSH, SHARE, REPEL = "nothing", "push", "share", "repel"
+MIXES = (UNMIXED, PUSH, SHARE, REPEL)
+"""What the two halves do with each other's keys in self-attention."""
 
 FORECASTS = ("last", "linear", "curve")

@@ -85,4 +85,13 @@ ORDER = (
     "agent_pool",
     "agent_shortcut",
     "agent_every",
+    "negative_form",
+    "negative_scale",
+    "negative_tau",
+    "negative_alpha",
+    "negative_strength",
+    "mix",
+    "mix_amount",
+    "mix_peak_time",
+    "mix_time_decay",
 )

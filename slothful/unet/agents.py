@@ -65,6 +65,8 @@ class AgentAnswers(Answering):
 class AgentHooks(Kind[Agents]):
     """Lets agents answer; where they repeat what they saw, no keys are made."""
 
+    answers_itself = True
+
     def __init__(self, layer: Layer):
         super().__init__(layer)
         self._answers = AgentAnswers(layer.module.attn1, layer.dictionary)

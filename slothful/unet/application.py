@@ -7,10 +7,9 @@ any order. A U-Net is what it was before once the context is left, however it is
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..planning.cost import MadeCall
 from ..planning.limits import within_limits
-from ..planning.moment import SAME_TIME, Moment, PassClock
+from ..planning.moment import Moment, PassClock
 from ..planning.nothing import (
     CHANGING,
     KEPT,
@@ -32,15 +31,17 @@ from ..planning.nothing import (
 )
 from ..planning.plan import SitePlan, Sleep
 from ..planning.planner import is_one_sided, may_apply, plan_awake, plan_site
-from ..planning.schedule import noise_level_time
 from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
 from ..settings.settings import Settings
 from .anatomy import UnsupportedModelError
 from .calls import LDM, Args, Kwargs, fingerprint, read_together, rounding, tensor_in, wrapping_of
 from .foreign import OwnHook
+from .known_rows import KnownRows
 from .memory import CallKey, Memory
+from .mixing import Mixing
 from .negative import NegativeSide
 from .obstacles import YieldsTo
+from .pass_time import PassTime
 from .prediction import Prediction
 from .rows import Row, ToldRows, rows_of
 from .site_hooks import SiteHooks
@@ -73,20 +74,17 @@ class Application:
         self._names: list[str] = []
         self._idle_sites: list[Site] = []
         self._sleeper = Sleeper(settings, self._note)
-        self._negative = NegativeSide(settings)
-        self._looks_ahead = not (self._sleeper.is_idle and self._negative.is_idle)
+        self._known = KnownRows()
+        self._negative = NegativeSide(settings, self._known)
+        self._mixing = Mixing(settings, self._known, self._yields_to, self._applied_at, self._note)
+        idle = self._sleeper.is_idle, self._negative.is_idle, self._mixing.is_idle
+        self._looks_ahead = not all(idle)
         self._passes = 0
         self._calls: list[MadeCall] = []
         self._steps: set[tuple[int, int]] = set()  # of all passes
         self._slept: set[tuple[int, int]] = set()
         self._one_sided: set[tuple[int, int]] = set()
-        self._call_number = 0
-        self._step_begun = False
-        self._schedule: PassClock | None = None
-        self._clock: PassClock | None = None
-        self._pass = "base"
-        self._size: tuple[int, int] | None = None
-        self._rounding = 0.0  # of timesteps, by the dtype that they come in
+        self._time = PassTime(settings)
         self._at_work = False  # in this call
         self._asleep: set[str] = set()  # the sites that sleep in it
         self._met: set[str] = {NEVER_CALLED}  # why nothing was applied, until something is
@@ -105,8 +103,8 @@ class Application:
         a size, the minimum sides are compared with the latent of each call, which may be a tile of
         the image.
         """
-        self._pass, self._clock, self._size, self.moment = name, clock, size, None
-        self._schedule = clock
+        self._time.begin_pass(name, clock, size)
+        self.moment = None
         self._passes += 1
         self._sleeper.forget()
         self._negative.forget()
@@ -116,19 +114,31 @@ class Application:
 
         Without it, calls at one timestep are taken for those of one step.
         """
-        self._step_begun = True
-        self._negative.tell(ToldRows())
+        self._time.begin_step()
+        self.expect_rows()
 
     def expect_rows(
-        self, rows: Sequence[Row], texts: torch.Tensor | None = None, reason: str = ""
+        self,
+        rows: Sequence[Row] = (),
+        texts: torch.Tensor | None = None,
+        reason: str = "",
+        negatives: torch.Tensor | None = None,
     ) -> None:
         """Say which rows come in the next calls of the U-Net, one after the other, until this is
-        said again or a step begins. The negative side never sleeps where that is not known.
+        said again or a step begins. Both sides are computed where that is not known.
 
         `texts`: the beginning of what each row is conditioned on, (rows, tokens, channels), by
-        which calls are recognised. `reason`: why there are no rows, or why it must stay awake.
+        which calls are recognised. `reason`: why there are no rows, or why nothing may be done with
+        them. `negatives`: the negative prompts in full, one for each image or one for all,
+        (prompts, tokens, channels); needed where no rows stand for them.
         """
-        self._negative.tell(ToldRows(rows, texts, reason))
+        self._known.tell(ToldRows(rows, texts, reason, negatives))
+        self._negative.begin_step()
+
+    @property
+    def wants_rows(self) -> bool:
+        """Whether the settings do anything by which rows have to be known."""
+        return not (self._negative.is_idle and self._mixing.is_idle)
 
     @property
     def applied_sites(self) -> tuple[str, ...]:
@@ -155,6 +165,11 @@ class Application:
         """Why the negative side was computed in steps in which it should have slept."""
         return tuple(self._negative.reasons)
 
+    @property
+    def mix_notes(self) -> tuple[str, ...]:
+        """Why keys were not mixed in calls in which they should have been."""
+        return tuple(self._mixing.reasons)
+
     def take_calls(self) -> list[MadeCall]:
         """The calls that were made since this was last asked, where the settings let something
         sleep.
@@ -168,8 +183,9 @@ class Application:
         """
         if self._applied or self._one_sided:
             return None
-        if self._negative.reasons and not self.notes:
-            return next(iter(self._negative.reasons))
+        reasons = {**self._negative.reasons, **self._mixing.reasons}
+        if reasons and not self.notes:
+            return next(iter(reasons))
         if self.notes:
             return KEPT.format(reasons="; ".join(dict.fromkeys(self.notes.values())))
         return nearest(self._met)
@@ -219,6 +235,7 @@ class Application:
                 self._hook(modules)
             else:
                 self._idle_sites.append(modules.site)
+        self._mixing.follow(found, self._site_hooks)
 
     def _hook(self, modules: SiteModules) -> None:
         site = modules.site
@@ -226,12 +243,15 @@ class Application:
             modules,
             functools.partial(self._plan, site),
             self._yields_to,
-            functools.partial(self._applied.add, site.name),
+            functools.partial(self._applied_at, site.name),
             functools.partial(self._note, site.name),
             self._sleeper.dictionaries,
         )
         self._handles += hooks.register()
         self._site_hooks.setdefault(site.name, []).append(hooks)
+
+    def _applied_at(self, name: str) -> None:
+        self._applied.add(name)
 
     def _note(self, name: str, reason: str) -> None:
         self.notes.setdefault(name, reason)
@@ -242,6 +262,7 @@ class Application:
             handle.remove()
         self._sleeper.leave()
         self._negative.leave()
+        self._mixing.leave()
         for several in self._site_hooks.values():
             for hooks in several:
                 hooks.release()
@@ -262,28 +283,34 @@ class Application:
         latent = self._dialect.latent_of(args, kwargs)
         rows, columns = (n * LATENT_FACTOR for n in latent.shape[-2:])
         timesteps = self._dialect.timesteps_of(args, kwargs)[:1]
-        self._rounding = rounding(timesteps.dtype)
+        self._time.rounding = rounding(timesteps.dtype)
         if not self._looks_ahead:
             # one synchronisation with the device a call; rows of a batch share their timestep
             self._begin_call(float(timesteps[0]), (columns, rows))
             return None
         # what the rows are conditioned on is read along with it
         conditions = self._dialect.conditioning_of(args, kwargs)
-        doubts = self._negative.doubts(latent, conditions, kwargs, self._size)
+        size, doubts = self._time.size, []
+        if self.wants_rows:
+            doubts = self._known.look(latent, conditions, kwargs, size)
+        told = [each.to(latent.device) for each in self._negative.prints()]
         changes = self._sleeper.measure(*self._negative.latents(latent))
         prints = [fingerprint(each).to(latent.device) for each in conditions]
-        (timestep,), doubted, measured, *conditioning = read_together(
-            [timesteps.to(latent.device).float()], doubts, changes, *([each] for each in prints)
+        now = timesteps.to(latent.device).float()
+        (timestep,), doubted, told_prints, measured, *conditioning = read_together(
+            [now], doubts, told, changes, *([each] for each in prints)
         )
+        self._known.check(doubted)
         self._begin_call(timestep, (columns, rows))
         assert self.moment is not None
         kind = latent.shape, latent.dtype, latent.device
-        key = CallKey(self._call_number, *kind, tuple(conditioning))
+        key = CallKey(self._time.call_number, *kind, tuple(conditioning))
         at_work = self._at_work and within_limits(self.settings, self.moment)
         place = self._passes, self.moment.index
         self._steps.add(place)
         given = self._dialect, args, kwargs
-        half = self._negative.begin_call(self.moment, key, latent, given, at_work, doubted)
+        half = self._negative.begin_call(self.moment, key, latent, given, at_work, told_prints)
+        self._mixing.begin_call(self.moment, at_work and half is None)
         if half is not None:
             self._one_sided.add(place)
             at_work = bool(half.rows)
@@ -300,16 +327,19 @@ class Application:
     def _after_unet(self, unet: nn.Module, args: Args, answer: Any) -> Any:
         output = tensor_in(answer)
         self._sleeper.end_call(output)
-        asleep, whole = self._negative.asleep_rows, self._negative.end_call(output)
+        asleep, attends = self._negative.asleep_rows, self._negative.attends
+        doubled, whole = frozenset(self._mixing.doubled), self._negative.end_call(output)
+        self._mixing.end_call()
         rows, _, height, width = (output if whole is None else whole).shape
         size = width * LATENT_FACTOR, height * LATENT_FACTOR
-        self._calls.append(MadeCall(size, rows, dict(self.plans), asleep))
+        made = MadeCall(size, rows, dict(self.plans), asleep, attends, doubled)
+        self._calls.append(made)
         return None if whole is None else wrapping_of(answer)(whole)
 
     def _begin_call(self, timestep: float, size: tuple[int, int]) -> None:
         """`size`: the (width, height) in pixels of what the U-Net gets."""
         assert self.unet is not None
-        self.moment = moment = self._next_moment(timestep, self._size or size)
+        self.moment = moment = self._time.next_moment(timestep, size, self._looks_ahead)
         self.plans = dict.fromkeys(self._names)
         self._asleep.clear()
         self._at_work = _OWNERS[self.unet][-1] is self
@@ -321,27 +351,6 @@ class Application:
             return
         for site in self._idle_sites:
             self._look_why(site, grid_of(*size, site.level))
-
-    def _next_moment(self, timestep: float, size: tuple[int, int]) -> Moment:
-        before = self.moment
-        same_time = before is not None and timestep == before.timestep
-        self._call_number = self._call_number + 1 if same_time and not self._step_begun else 0
-        self._step_begun = False
-        step = 0 if before is None else before.step + (not same_time)
-        if self._clock is None:
-            self._clock = PassClock((timestep, 0.0))
-        time, index = self._time_of(timestep), step
-        times: tuple[float, ...] = ()
-        if self._schedule is not None and self._looks_ahead:
-            times = tuple(map(self._time_of, self._schedule.timesteps))
-            within = max(SAME_TIME, self._rounding * timestep)
-            index = self._schedule.index(timestep, within)
-        return Moment(timestep, time, step, self._pass, size, times, index)
-
-    def _time_of(self, timestep: float) -> float:
-        if self.settings.time_axis == "noise level" or self._clock is None:
-            return noise_level_time(timestep)
-        return self._clock.progress(timestep)
 
     def _plan(self, site: Site, grid: Grid) -> SitePlan | None:
         """What happens at a site in this call."""
@@ -367,33 +376,3 @@ class Application:
                 planned = plan_site(self.settings, self.moment, site, grid)
                 reason = CHANGING if isinstance(planned, Sleep) else NOT_RUN
         self._met.add(reason)
-
-
-@contextlib.contextmanager
-def applied(
-    unet: nn.Module,
-    settings: Settings,
-    *,
-    yields_to: YieldsTo | None = None,
-) -> Iterator[Application]:
-    """Change the self-attention of a U-Net as `settings` say while the context lasts.
-
-        with applied(unet, settings) as application:
-            samples = sampler(...)
-
-    `unet` is a U-Net of Stable Diffusion 1, 2 or XL in one of the builds that `unet/anatomy.py`
-    knows, called as `unet(x, timesteps, ...)` with x (batch, channels, height, width) and timesteps
-    in 0..1000, by position or by name.
-    `yields_to(attn1, grid)` is asked at each attn1, with the (height, width) of its tokens, and
-    answers with a reason where another extension is at work there already; the site is then
-    skipped. In nested use on one U-Net the innermost is applied.
-    Raises `UnsupportedModelError` when the model has no sites.
-
-    Method: Slothful Attention and Near-sighted Attention by MitoshiroPJ.
-    """
-    application = Application(settings, yields_to)
-    try:
-        application.follow(unet)
-        yield application
-    finally:
-        application.release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -16,6 +16,7 @@ from .dictionaries import LayerDictionary
 from .fewer_channels import FewerChannels
 from .foreign import OwnHook
 from .obstacles import ANSWERS
+from .rows import in_place_of
 from .weighing import WeightedAttention
 
 PlanFor = Callable[[torch.Tensor, Args, Kwargs], "SitePlan | None"]
@@ -62,8 +63,10 @@ class Kind(Generic[AnyPlan]):
     """What one kind of plan does around a layer's attn1, from `prepare` to `release`.
 
     Its own hooks, besides those around attn1, are put on where a plan needs them, for each takes
-    time at every call.
+    time at every call. `answers_itself`: queries do not look at keys, but at what others saw.
     """
+
+    answers_itself = False
 
     def __init__(self, layer: Layer):
         self.layer = layer
@@ -80,6 +83,12 @@ class Kind(Generic[AnyPlan]):
     def end(self, answers: torch.Tensor) -> torch.Tensor:
         """attn1's answers as (batch, tokens, channels). Called after `begin`."""
         raise NotImplementedError
+
+    def in_place_of(self, keys: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """What some `rows` of the present call have as keys at the places of each row's own, for
+        (rows * n, keys, inner).
+        """
+        return in_place_of(keys, rows)
 
     def skip(self) -> None:
         """Called in the place of `begin` where a call has to be left as it is."""
@@ -124,6 +133,21 @@ class AttentionHooks:
         self._kind: Kind[Any] | None = None
         self._call: _Call | None = None
         self._stands_aside = False
+
+    @property
+    def weighted(self) -> WeightedAttention:
+        """The layer's attention in which keys have weights."""
+        return self._layer.weighted
+
+    @property
+    def answers_itself(self) -> bool:
+        """See `Kind`."""
+        return self._kind is not None and self._kind.answers_itself
+
+    def in_place_of(self, keys: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """See `Kind.in_place_of`."""
+        kind = None if self._call is None else self._kind
+        return (in_place_of if kind is None else kind.in_place_of)(keys, rows)
 
     def register(self) -> list[RemovableHandle]:
         """Put the hooks on; the handles remove them."""

@@ -18,7 +18,7 @@ from .calls import Args
 from .foreign import OwnHook
 from .linear_map import LinearMap, Projection
 from .obstacles import NOT_LINEAR
-from .weighing import WeightedAttention
+from .weighing import Extend, WeightedAttention
 
 
 class FewerChannels(Answering):
@@ -42,6 +42,7 @@ class FewerChannels(Answering):
         self.share = 1.0
         self._weighted = weighted
         self._log_weights: torch.Tensor | None = None
+        self._extend: Extend | None = None
         self._inputs: dict[str, torch.Tensor] = {}
         self._ones: dict[str, torch.Tensor] = {}
         self._maps = {name: Projection(getattr(attention, name)) for name in ("to_q", "to_k")}
@@ -80,11 +81,12 @@ class FewerChannels(Answering):
         if self.share < 1:
             self._active = True
             self._log_weights, self._weighted.log_weights = self._weighted.log_weights, None
+            self._extend, self._weighted.extend = self._weighted.extend, None
 
     def skip(self) -> None:
         """A call is left as it is."""
         self._active = False
-        self._log_weights = None
+        self._log_weights = self._extend = None
         for each in (self._inputs, self._ones, self.projected):
             each.clear()
 
@@ -173,6 +175,8 @@ class FewerChannels(Answering):
         # a CPU takes 2 to 4 times as long
         query, key = (F.pad(each, (0, value.shape[-1] - each.shape[-1])) for each in (query, key))
         log_weights, self._log_weights = self._log_weights, None
+        if self._extend is not None:
+            key, value, log_weights = self._extend(key, value, log_weights)
         if log_weights is None:
             return F.scaled_dot_product_attention(query, key, value)
         return weighted_attention(query, key, value, log_weights.to(query.dtype))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -62,6 +64,12 @@ class Merging(Kind[Merge]):
             self.layer.weighted.log_weights = self._match.log_sizes()
         merged = self._match.merge(tokens)
         return (tokens if plan.keys_only else merged), merged
+
+    def in_place_of(self, keys: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """Each row merges other tokens: theirs are spread again, and merged as its own are."""
+        if self._plan is None or not self._plan.attention or self._match is None:
+            return super().in_place_of(keys, rows)
+        return self._match.merge(super().in_place_of(self._match.unmerge(keys), rows))
 
     def skip(self) -> None:
         """Merge before no other part either."""

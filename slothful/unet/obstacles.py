@@ -36,6 +36,10 @@ UNKNOWN_ROWS = "it is not known which rows are positive and which negative"
 OTHER_ROWS = "the rows are not those that were expected"
 APART = "prompt and negative prompt are computed in separate calls"
 MORE_ROWS = "it was called with a tensor whose rows are not known"
+NO_NEGATIVE = "the negative prompt is not known"
+OTHER_TOKENS = "cross-attention was called with other rows than the U-Net"
+AGENTS_LOOK = "agents look at its keys, and keys of the other side cannot be added"
+ONE_HALF = "only one of the two sides is in the batch"
 
 YieldsTo = Callable[[nn.Module, Grid], "str | None"]
 """Asked with an attention and the (height, width) of its tokens: a reason where another extension
@@ -46,6 +50,7 @@ NOTES = (
     *(KEYS, VALUES, MASK, MASK_OR_VALUES, FRAMES, TENSOR, PROCESSOR, MERGED, ANSWERS),
     *(HOOKED, CROSS_CHANGED, MLP_CHANGED, REPEATED, NOT_LINEAR),
     *(UNKNOWN_ROWS, OTHER_ROWS, APART, MORE_ROWS, UNET_REPLACED, UNET_HOOKED),
+    *(NO_NEGATIVE, OTHER_TOKENS, ONE_HALF, AGENTS_LOOK),
 )
 """All of them, but for what `yields_to` answers."""
 
@@ -56,7 +61,7 @@ class Obstacles:
     def __init__(self, layer: nn.Module, yields_to: YieldsTo, dialect: Dialect):
         """`yields_to` is asked for the block's attn1, last."""
         parts: Any = layer
-        self._dialect = dialect
+        self.dialect = dialect
         self._attention = attention = parts.attn1
         self._yields_to = yields_to
         self._own = Watch(attention.modules(), may_replace=[attention])
@@ -69,20 +74,20 @@ class Obstacles:
         """Why attn1, called with `args` and `kwargs`, must be skipped; None if nothing speaks
         against the plan. `tokens`: (batch, tokens, channels), what it got as x.
         """
-        reason = _in_arguments(self._dialect, tokens, args, kwargs)
+        reason = _in_arguments(self.dialect, tokens, args, kwargs)
         if reason == KEYS and tokens.shape[1] < plan.tokens:
-            keys = self._dialect.context_of(args, kwargs)
+            keys = self.dialect.context_of(args, kwargs)
             return MERGED if _count_of(keys) == plan.tokens else KEYS  # where queries alone are
         if reason is not None:
             return reason
-        if not self._dialect.is_plain(self._attention):
+        if not self.dialect.is_plain(self._attention):
             return PROCESSOR
         if tokens.shape[1] != plan.tokens:
             return MERGED
         if self._own.found():
             return HOOKED
         if isinstance(plan, Merge):
-            if plan.cross and (self._cross.found() or self._dialect.has_regions(kwargs)):
+            if plan.cross and (self._cross.found() or self.dialect.has_regions(kwargs)):
                 return CROSS_CHANGED
             if plan.mlp and self._mlp.found():
                 return MLP_CHANGED

@@ -23,12 +23,13 @@ MARKS = "cond_or_uncond"
 @dataclasses.dataclass(frozen=True)
 class Row:
     """A row of a call: of which `image` of the batch, whether it is for the negative prompt, and
-    for which `prompt` of several, as those of an AND, from 0.
+    for which `prompt` of several, as those of an AND, from 0, of which `weight`.
     """
 
     image: int
     negative: bool = False
     prompt: int = 0
+    weight: float = dataclasses.field(default=1.0, compare=False)
 
     @property
     def partner(self) -> Row:
@@ -42,12 +43,14 @@ class ToldRows:
     told; calls take them one after the other.
 
     `texts`: the beginning of what each row is conditioned on, (rows, tokens, channels), None where
-    the host has not told. Without rows, `reason` says why.
+    the host has not told. Without rows, `reason` says why. `negatives`: the negative prompts of the
+    images, or one for all, (images or 1, tokens, channels), also where no row stands for them.
     """
 
     rows: Sequence[Row] = ()
     texts: torch.Tensor | None = None
     reason: str = ""
+    negatives: torch.Tensor | None = None
     taken: int = 0
 
     def take(self, count: int) -> tuple[tuple[Row, ...], torch.Tensor | None]:
@@ -108,6 +111,25 @@ def doubts_of(
 
 def _most(values: torch.Tensor) -> torch.Tensor:
     return values.abs().max().float().reshape(1)
+
+
+def partners_in(rows: Sequence[Row]) -> tuple[int, ...] | None:
+    """For each row the place of the first one of the other side of its image; None where there is
+    none of them.
+    """
+    places = {row: place for place, row in reversed([*enumerate(rows)])}
+    others = [row.partner if row.negative else Row(row.image, negative=True) for row in rows]
+    if not others or any(other not in places for other in others):
+        return None
+    return tuple(places[other] for other in others)
+
+
+def in_place_of(values: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    """What belongs to some `rows` of a call, one after the other, of (rows * n, ...) with n entries
+    for each row of the call, as windows are.
+    """
+    each = len(values) // len(rows)
+    return rows_of(values.unflatten(0, (len(rows), each)), rows).flatten(0, 1)
 
 
 def rows_of(tensor: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:

@@ -9,12 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from ..planning.cost import RestShape, SiteShape, UnetShape
+from ..planning.cost import TEXT_TOKENS, RestShape, SiteShape, UnetShape
 from .anatomy import UnsupportedModelError, anatomy_of
 from .sites import SiteModules, find_sites
-
-TEXT_TOKENS = 77
-"""Tokens of a prompt of usual length."""
 
 FUSED = ("to_kv", "to_qkv")
 """Projections that hold the weights of others once more: both are there from their fusing on."""

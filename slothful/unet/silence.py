@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from .calls import Args, tensor_in, wrapping_of
+from .memory import CallKey
 from .replaced_forward import ReplacedForward
 from .sleeping_parts import Call, DeepPart, Making
 
@@ -17,21 +22,21 @@ class Silence(DeepPart):
         super().__init__(blocks, [], making)
         self._answer: torch.Tensor | None = None
         self._handles: list[RemovableHandle] = []
+        # of each block, by the size of the latent: shape, of which rows, and dtype
+        self._gave: dict[tuple[Any, ...], tuple[torch.Size, int, torch.dtype]] = {}
 
     def listen(self, call: Call) -> None:
-        """Learn the shapes of what blocks give in such a call, should it be computed."""
+        """Learn the shapes of what blocks give in calls of this size, should one be computed."""
         if not self._handles:  # only where there are such calls, for every hook takes time
             self._handles = self.register()
         self.wake(call, wanted=True)
 
-    def fall(self, answer: torch.Tensor) -> bool:
-        """The call that is listened to gives `answer`, (rows, channels, height, width). False, and
-        nothing done, where no such call has been computed.
+    def fall(self, call: Call, answer: torch.Tensor) -> bool:
+        """The call gives `answer`, (rows, channels, height, width). False, and nothing done, where
+        no call of this size has been computed.
         """
-        call = self._call
-        if call is None or not self._blocks:
-            return False
-        if any((call.key, index) not in self._shapes for index in range(len(self._blocks))):
+        count = len(self._blocks)
+        if not count or any((_size_of(call.key), i) not in self._gave for i in range(count)):
             return False
         self._call, self._answer = None, answer
         self._replaced = [ReplacedForward(*pair) for pair in self._forwards(call)]
@@ -43,12 +48,20 @@ class Silence(DeepPart):
             handle.remove()
         self._handles = []
 
-    def _keep(self, name: str, value: torch.Tensor) -> None:
-        """Shapes are enough."""
+    def _after(self, index: int, block: nn.Module, args: Args, answer: Any) -> None:
+        if self._call is not None:
+            key, output = self._call.key, tensor_in(answer)
+            self._wrappings[index] = wrapping_of(answer)
+            self._gave[_size_of(key), index] = output.shape, key.shape[0], output.dtype
 
-    def _kept_of(self, output: torch.Tensor, call: Call) -> torch.Tensor:
-        return output
+    def _shape_of(self, index: int, key: CallKey) -> tuple[torch.Size, torch.dtype]:
+        shape, rows, dtype = self._gave[_size_of(key), index]
+        return torch.Size([key.shape[0], *shape[1:]]) if shape[0] == rows else shape, dtype
 
     def _last(self, call: Call) -> torch.Tensor:
         assert self._answer is not None
         return self._answer
+
+
+def _size_of(key: CallKey) -> tuple[Any, ...]:
+    return (*key.shape[1:], key.dtype, key.device)

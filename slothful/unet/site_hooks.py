@@ -30,9 +30,7 @@ KINDS: dict[type, Callable[[Layer], Kind[Any]]] = {
 
 
 class SiteHooks:
-    """Hooks on a site's transformer and layers. `plan` is that of the latest call, `notes` collects
-    why a call was left as it is.
-    """
+    """Hooks on a site's transformer and layers; `attentions` are those around each attn1."""
 
     def __init__(
         self,
@@ -46,12 +44,12 @@ class SiteHooks:
         """`plan_for` is asked in each call with the site's grid; `applied` is called whenever
         something was, `note` with a reason where something planned was not.
         """
-        self._modules = modules
+        self.modules = modules
         self._plan_for = plan_for
         self._note = note
         self._plan: SitePlan | None = None
         shared = Shared(len(modules.layers))
-        self._hooks = [
+        self.attentions = [
             AttentionHooks(
                 Layer(
                     layer,
@@ -71,25 +69,25 @@ class SiteHooks:
     def register(self) -> list[RemovableHandle]:
         """Put the hooks on; the handles remove them, and `release` what they have put on since."""
         before = OwnHook(self._before)
-        transformer = self._modules.transformer
+        transformer = self.modules.transformer
         handles = [transformer.register_forward_pre_hook(before, with_kwargs=True)]
-        for hooks in self._hooks:
+        for hooks in self.attentions:
             handles += hooks.register()
         return handles
 
     def release(self) -> None:
         """Take off what was put on for a plan."""
-        for hooks in self._hooks:
+        for hooks in self.attentions:
             hooks.release()
 
     def _before(self, transformer: nn.Module, args: Args, kwargs: Kwargs) -> None:
         """Plan from the exact grid, which is right for odd sizes and resized maps too."""
-        self.prepare(self._modules.grid_in(args, kwargs))
+        self.prepare(self.modules.grid_in(args, kwargs))
 
     def prepare(self, grid: Grid) -> None:
         """Plan a call over a (height, width) grid, and put on what the plan needs."""
         self._plan = self._plan_for(grid)
-        for hooks in self._hooks:
+        for hooks in self.attentions:
             hooks.prepare(self._plan)
 
     def _unless(self, obstacles: Obstacles) -> PlanFor:
