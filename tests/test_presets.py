@@ -31,7 +31,7 @@ def test_every_shipped_preset_can_be_read_and_explains_itself(folders, caplog):
         assert preset.description.endswith(".")
 
 
-SHARES = {"a third": 1 / 3, "less than half": 0.45, "three fifths": 0.6, "seven tenths": 0.7}
+SHARES = {"a third": 1 / 3, "less than half": 0.45, "three fifths": 0.6}
 """How much of a U-Net is computed, as descriptions say it."""
 
 
