@@ -97,6 +97,9 @@
         if (settings.sleep !== "nothing") {
             icon.append(make("path", {class: "slothful-sign", d: "M10 4H22L10 14H22"}));
         }
+        if (settings.negative !== "computed") {
+            icon.append(make("path", {class: "slothful-sign", d: "M2 9H12M20 9H30M25 4V14"}));
+        }
         const add = (side, height) => {
             const points = Array.from({length: 17}, (_, i) => i / 16).map((time) =>
                 `${(time * 32).toFixed(1)},${(17 - 16 * Math.min(height(time), 1)).toFixed(1)}`);

@@ -110,13 +110,24 @@ class HostPage:
         if "open" not in header.get_attribute("class").split():
             header.click()
 
+    def _shown(self, element):
+        """Unfolds what an element is in: a group may have been hidden when all were unfolded."""
+
+        def is_shown() -> bool:
+            if not element.is_visible():
+                self.open_groups()
+            return element.is_visible()
+
+        self.wait_until(is_shown)
+        return element
+
     def value(self, name: str):
         """A control's value, as a person reads it."""
         return self.page.evaluate(VALUE, self._id(name))
 
     def choose(self, name: str, choice: str) -> None:
         """Take one choice of a dropdown."""
-        box = self.control(name).locator("input")
+        box = self._shown(self.control(name).locator("input"))
         box.click()
         box.fill(choice)
         box.press("Enter")
@@ -124,7 +135,7 @@ class HostPage:
 
     def type_number(self, name: str, text: str) -> None:
         """Write into a slider's number field."""
-        box = self.control(name).locator("input[type=number]")
+        box = self._shown(self.control(name).locator("input[type=number]"))
         box.fill(text)
         box.press("Tab")
 

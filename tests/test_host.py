@@ -125,11 +125,12 @@ def run_cli(tmp_path, *arguments):
 
 
 def test_png_carries_the_infotext_where_the_webui_looks_for_it(tmp_path, capsys):
+    prompt = "a fox in a meadow"
     options = ["--size", "64x64", "--steps", "2", "--enable", "--in-v-blend", "0.5"]
-    assert run_cli(tmp_path, "txt2img", "--seed", "7", *options) == 0
+    assert run_cli(tmp_path, "txt2img", "--prompt", prompt, "--seed", "7", *options) == 0
     path = tmp_path / "txt2img-7.png"
     infotext = Image.open(path).text["parameters"]
-    assert infotext.startswith("a red circle on a blue background\nSteps: 2, Sampler: Euler, ")
+    assert infotext.startswith(f"{prompt}\nSteps: 2, Sampler: Euler, ")
     assert "Seed: 7, Size: 64x64" in infotext
     assert infotext.endswith("Slothful Attention: v2; in_v_blend=0.5")
     assert infotext in capsys.readouterr().out
