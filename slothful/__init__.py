@@ -24,7 +24,7 @@ from .planning.cost import NO_COST, Cost, MadeCall, SiteShape, UnetShape, cost_o
 from .planning.held import held_numbers
 from .planning.limits import within_limits
 from .planning.mixing import mixed_amount
-from .planning.moment import SAME_TIME, Moment, PassClock
+from .planning.moment import SAME_TIME, Moment, PassClock, pass_moments
 from .planning.nothing import why_nothing
 from .planning.parts import PARTS
 from .planning.plan import Agents, Merge, Reduce, SitePlan, Sleep
@@ -150,6 +150,7 @@ __all__ = [
     "measure",
     "mixed_amount",
     "noise_level_time",
+    "pass_moments",
     "plan_site",
     "seconds_of",
     "shape_of",

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ..slothful import METHODS, NO_METHOD, Parameter, Settings
+from ..slothful import LEVELS, METHODS, NO_METHOD, Parameter, Settings
 
 ELSEWHERE = {
     # a node serves the samplers behind it: wires say which pass has which settings
@@ -40,6 +40,18 @@ _CHANNELS_HELP = (
     "Queries and keys are compared in fewer channels. Use it alone, or before or after the node of "
     "a method."
 )
+_LAZY_HELP = (
+    "Chooses all settings for the size, the steps and the model of the sampler behind it, in the "
+    "place of those of other nodes."
+)
+LAZY = Parameter(
+    "lazy", "choice", "balanced", "Lazy",
+    "gentle: close to the original image. balanced: the image changes a little. strong: for "
+    "drafts, the image changes visibly.",
+    group="", choices=LEVELS[:-1],
+)  # fmt: skip
+"""The wish; what it chooses are the settings."""
+
 _OLD_HELP = "For workflows with the original's node: its inputs, and what it does with them."
 _BLEND_HELP = "0 keeps one token of each cell as key and value, 1 pools the whole cell."
 
@@ -137,6 +149,7 @@ def _own_kinds() -> dict[str, Kind]:
     title = "Negative prompt (Slothful Attention)"
     named["NegativePrompt"] = Kind(title, _NEGATIVE_HELP, negative, {}, conditioning=True)
     channels = _group_inputs("channels", channels_depth_1=0.5)
+    named["Lazy"] = Kind("Lazy (Slothful Attention)", _LAZY_HELP, {LAZY.name: LAZY}, {})
     title = "Fewer channels (Slothful Attention)"
     named["FewerChannels"] = Kind(title, _CHANNELS_HELP, channels, {})
     return {f"Slothful_{name}": kind for name, kind in named.items()}

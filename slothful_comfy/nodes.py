@@ -8,9 +8,9 @@ import sys
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from ..slothful import NO_METHOD, Parameter, Settings, SettingsError
+from ..slothful import NO_METHOD, Parameter, Settings, SettingsError, check_level
 from ..slothful_webui.copies import is_second_copy
-from .kinds import KINDS, Kind, joined
+from .kinds import KINDS, LAZY, Kind, joined
 
 NEGATIVE_HELP = (
     "The negative prompt that acts in the attention; without it, that of the sampler does."
@@ -70,6 +70,16 @@ class _NodeWithWeights(SettingsNode):
         return True
 
 
+class _LazyNode(SettingsNode):
+    def patch(
+        self, model: Any, unique_id: str | None = None, lazy: str = LAZY.default, **_: Any
+    ) -> tuple[Any]:
+        """A clone whose samplers choose. Raises `SettingsError` for a wish that is none."""
+        from .sampling import with_settings  # which needs ComfyUI
+
+        return (with_settings(model, check_level(lazy), unique_id),)
+
+
 def _as_input(parameter: Parameter) -> tuple[Any, dict[str, Any]]:
     """A declaration as ComfyUI writes an input: (type, options)."""
     options = {"default": parameter.default, "tooltip": " ".join(help_of(parameter))}
@@ -90,6 +100,8 @@ def help_of(parameter: Parameter) -> tuple[str, ...]:
 
 def _class_of(name: str, kind: Kind) -> type[SettingsNode]:
     base = _NodeWithWeights if "block_weights" in kind.inputs else SettingsNode
+    if LAZY.name in kind.inputs:
+        base = _LazyNode
     return type(name, (base,), {"KIND": kind, "DESCRIPTION": kind.help, "DEPRECATED": kind.is_old})
 
 

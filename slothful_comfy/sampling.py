@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 def with_settings(
-    model: Any, settings: slothful.Settings, node: str | None, negative: Any = None
+    model: Any, settings: slothful.Settings | str, node: str | None, negative: Any = None
 ) -> Any:
-    """A clone of a model with these settings, in place of any that it has; `node` is the id of the
-    one that shows what was applied. `negative`: a conditioning for the negative prompt in the
-    attention, which stays where another node follows that has none.
+    """A clone of a model with these settings, or a wish of `slothful.LEVELS`, in place of any that
+    it has; `node` is the id of the one that shows what was applied. `negative`: a conditioning for
+    the negative prompt in the attention, which stays where another node follows that has none.
     """
     before, clone = around_sampling(model), model.clone()
     if negative is None and before is not None:
@@ -47,16 +47,16 @@ def around_sampling(model: Any) -> AroundSampling | None:
 
 
 def settings_on(model: Any) -> slothful.Settings | None:
-    """The settings that a model has."""
-    around = around_sampling(model)
-    return None if around is None else around.settings
+    """The settings that a model has; none where it has a wish."""
+    settings = getattr(around_sampling(model), "settings", None)
+    return settings if isinstance(settings, slothful.Settings) else None
 
 
 @dataclasses.dataclass(frozen=True)
 class AroundSampling:
     """What ComfyUI calls around each sampling with a model that has settings."""
 
-    settings: slothful.Settings
+    settings: slothful.Settings | str
     node: str | None = None
     negative: Any = None
 
@@ -72,20 +72,33 @@ class AroundSampling:
         except slothful.UnsupportedModelError as error:
             self._tell((slothful.NOTHING, {"reason": str(error)}))
             return executor(noise, latent, sampler, sigmas, *rest, **more)
-        sampling, settings = guider.model_patcher.get_model_object("model_sampling"), self.settings
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        clock = clock_of(sampling, sigmas)
+        height, width = (side * slothful.LATENT_FACTOR for side in noise.shape[-2:])
+        settings = self._chosen(unet, clock, (width, height))
         if not has_usual_timesteps(sampling):
             settings = settings.replace(time_axis="pass progress")  # the only time that it has
-        height, width = (side * slothful.LATENT_FACTOR for side in noise.shape[-2:])
         application = slothful.Application(settings)
         try:
             application.follow(unet, functools.partial(prediction_of, sampling))
-            application.begin_pass("base", clock_of(sampling, sigmas), (width, height))
+            application.begin_pass("base", clock, (width, height))
             _tell_steps(guider, application, self.negative)
             samples = executor(noise, latent, sampler, sigmas, *rest, **more)
             self._tell(*_what_was_done(application))
         finally:
             application.release()
         return samples
+
+    def _chosen(
+        self, unet: Any, clock: slothful.PassClock | None, size: tuple[int, int]
+    ) -> slothful.Settings:
+        """The settings, those of a wish for a pass of this (width, height)."""
+        if isinstance(self.settings, slothful.Settings):
+            return self.settings
+        timesteps = () if clock is None else clock.timesteps
+        moments = slothful.pass_moments(slothful.Settings(), timesteps, "base", size)
+        passes = [("base", *size, moments)] if moments else ()
+        return slothful.choose(self.settings, slothful.shape_of(unet), passes)
 
     def _tell(self, *parts: slothful.Part) -> None:
         """A line in the log and, where ComfyUI can, on the node."""

@@ -14,7 +14,6 @@ from slothful import (
     Agents,
     Cost,
     Moment,
-    PassClock,
     Reduce,
     Settings,
     SitePlan,
@@ -30,6 +29,7 @@ from slothful import (
     is_measured,
     is_one_sided,
     noise_level_time,
+    pass_moments,
     plan_site,
     why_nothing,
     within_limits,
@@ -181,13 +181,7 @@ def _counts_tokens(settings: Settings) -> bool:
 
 def moments_of(settings: Settings, each: Pass) -> list[Moment]:
     """One for each step of a pass."""
-    by_noise = settings.time_axis == "noise level"
-    time = noise_level_time if by_noise else PassClock(each.timesteps).progress
-    size, times = (each.width, each.height), tuple(map(time, each.timesteps))
-    return [
-        Moment(timestep, times[step], step, each.name, size, times, step)
-        for step, timestep in enumerate(each.timesteps)
-    ]
+    return pass_moments(settings, each.timesteps, each.name, (each.width, each.height))
 
 
 def _cost(settings: Settings, each: Pass, shape: UnetShape | None) -> Cost:

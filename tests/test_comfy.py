@@ -145,6 +145,21 @@ def test_each_part_can_sleep(comfy, part):
     assert "asleep in 3 of 8 steps" in lines[0]
 
 
+def test_a_wish_gives_what_its_settings_give(comfy):
+    wish = ("Slothful_Lazy", {"lazy": "gentle"})
+    wished, lines = image_and_told(comfy, wish, steps=12)
+    assert "; asleep in " in lines[0]
+    # the gentlest that the study knows, as arithmetic decides
+    chosen = ("Slothful_Sleep", {"sleep": "deep blocks", "sleep_every": 2})
+    assert np.array_equal(wished, comfy.image(chosen, steps=12))
+    plain = comfy.image(steps=12)
+    assert not np.array_equal(wished, plain)
+    assert np.array_equal(comfy.image(("Slothful_Lazy", {"lazy": "off"}), steps=12), plain)
+    # one takes the place of the other
+    assert np.array_equal(comfy.image(SLOTHFUL, wish, steps=12), wished)
+    assert np.array_equal(comfy.image(wish, SLOTHFUL, steps=12), comfy.image(SLOTHFUL, steps=12))
+
+
 def test_whole_calls_cannot_sleep_where_the_prediction_is_not_known(comfy):
     sleep = ("Slothful_Sleep", {"sleep": "whole calls", **EARLY})
     edm = ("ModelSamplingContinuousEDM", {"sampling": "eps", "sigma_max": 14.6, "sigma_min": 0.03})

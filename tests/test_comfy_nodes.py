@@ -63,6 +63,9 @@ def test_inputs_have_the_ranges_steps_and_texts_of_the_declarations(name):
         if each == "negative_prompt":
             assert (name, kind) == ("Slothful_NegativePrompt", "CONDITIONING")
             continue
+        if each == "lazy":
+            assert (name, kind) == ("Slothful_Lazy", ["off", "gentle", "balanced", "strong"])
+            continue
         (setting, *_) = NODES[name].KIND.gives.get(each, (each,))
         declared = Settings.parameter(setting)
         if declared.kind == "choice":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from ..settings.settings import Settings
+from .schedule import noise_level_time
+
 SAME_TIME = 0.01
 """Timesteps that are so near are one: hosts compute them in more than one way."""
 
@@ -64,3 +67,17 @@ class PassClock:
                 part = (before - timestep) / (before - after) if before > after else 0.0
                 return (index + part) / (len(steps) - 1)
         return 1.0
+
+
+def pass_moments(
+    settings: Settings, timesteps: Sequence[float], name: str, size: tuple[int, int]
+) -> list[Moment]:
+    """One for each step of a pass with these timesteps, descending; `size` is (width, height) in
+    pixels.
+    """
+    by_noise = settings.time_axis == "noise level"
+    times = tuple(map(noise_level_time if by_noise else PassClock(timesteps).progress, timesteps))
+    return [
+        Moment(timestep, times[step], step, name, size, times, step)
+        for step, timestep in enumerate(timesteps)
+    ]
