@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from slothful import METHODS
+from slothful_webui.preset_box import OWN
 from standalone.checkpoint import load
 from standalone.processing import Processed, Processing, process_images
 from standalone.runner import ScriptRunner
@@ -55,7 +56,7 @@ def draw_grid(
     print("\n" + _table({name: result.unet_seconds for name, result in results.items()}))
     for name, result in results.items():
         for comment in result.comments:
-            print(f"\n{name}: {comment}")
+            print(f"\n{name}: {comment.removeprefix(OWN)}")
     print(f"\n{path}")
 
 
