@@ -58,7 +58,7 @@ NEVER_CALLED = set() if HOST is WEBUI else {"cfg_denoised"}
 
 NEEDS_FAMILIES = unless(FORGE, REFORGE, reason="knows no small models of SD2 and SDXL")
 NEEDS_HYPERTILE = unless(FORGE, REFORGE, reason="has no HyperTile in its settings")
-NEEDS_HYPERNETWORKS = unless(FORGE, reason="has no hypernetworks")
+NEEDS_HYPERNETWORKS = unless(FORGE, REFORGE, reason="applies no hypernetworks")
 NEEDS_OPTIMIZATIONS = unless(FORGE, REFORGE, reason="chooses its attention once, at its start")
 NEEDS_INFOTEXT = unless(FORGE, reason="fails with every request that has an infotext (API)")
 
