@@ -9,7 +9,7 @@ import pytest
 from slothful_webui.controls import CONTROLS
 from slothful_webui.options import LEVELS
 from tests.webui import BOTH, NEEDS_WEBUI, SLOTHFUL, encode
-from tests.webui_hosts import FORGE, NEEDS_INFOTEXT, unless
+from tests.webui_hosts import FORGE, NEEDS_INFOTEXT, REFORGE, unless
 
 pytestmark = [NEEDS_WEBUI, pytest.mark.usefixtures("leaves_nothing")]
 
@@ -147,7 +147,7 @@ def test_a_plot_takes_quoted_lists_with_blanks_after_the_commas(webui):
     assert own == ["OUT09=0 OUT10=0", "IN01=0 IN02=0"]
 
 
-@unless(FORGE, reason="lists no extension's settings (API)")
+@unless(FORGE, REFORGE, reason="lists no extension's settings (API)")
 def test_the_setting_for_the_console_is_one_of_the_hosts(webui):
     assert webui.get("/sdapi/v1/options")["slothful_console"] == next(iter(LEVELS))
 
