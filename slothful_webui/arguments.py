@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from slothful import Settings, SettingsError, check_level, echo
+from slothful import LEVELS, Settings, SettingsError, check_level, echo
 from slothful_webui.controls import named
 from slothful_webui.infotext import is_pasted
 from slothful_webui.layouts import COMPARE, ENABLED, LAYOUT, SWITCHES, is_default, layout_of
 
-LAZY, CUSTOM = "lazy", "custom"
+LAZY, CUSTOM = "lazy", LEVELS[-1]
 """The name of the wish that chooses all other values, and the one that chooses nothing."""
 
 Choose = Callable[[str], Settings]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -156,12 +157,16 @@ def _device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(running)
     if running.type != "cpu":
         return running.type
+    return f"{_processor_name()}, {torch.get_num_threads()} threads"
+
+
+@functools.cache  # the page asks with every drawing
+def _processor_name() -> str:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
         name = next(line for line in lines if line.startswith("model name"))
-        return f"{name.partition(':')[2].strip()}, {torch.get_num_threads()} threads"
-    name = platform.processor() or platform.machine() or "CPU"
-    return f"{name}, {torch.get_num_threads()} threads"
+        return name.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "CPU"
 
 
 def _running_device() -> torch.device | None:

@@ -31,14 +31,14 @@ import slothful
 from benchmarks.effects.metrics import FIDELITY, LOOKS, fidelity, likeness, looks
 from benchmarks.effects.runs import scene_of
 from benchmarks.effects.table import Interval, interval
-from benchmarks.pictures.quality import FIRST, Fewer, Images
+from benchmarks.pictures.quality import Fewer, Images, add_images, images_of, seeds_of
 from benchmarks.pictures.sampling import Picture
 from benchmarks.pictures.variants import Call, Ours, Play, Variant
-from benchmarks.speed.options import check_only, read_size
+from benchmarks.speed.options import check_only
 from benchmarks.speed.report import markdown
 from slothful import UnetShape
 from slothful.unet.foreign import OwnHook
-from standalone.checkpoint import SMALL, CheckpointError, load
+from standalone.checkpoint import CheckpointError
 from standalone.console import replace_unknown_letters
 from standalone.model.analyse import analyse
 
@@ -116,16 +116,14 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = contestants()
     try:
         check_only(args.only or (), chosen)
-        model = load(args.model, device=args.device)
-        images = Images(model, "Euler", args.steps, read_size(args.size), args.cfg)
+        images = images_of(args, "Euler")
     except (CheckpointError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if args.only:
         chosen = {n: v for n, v in chosen.items() if n == FULL or n.startswith(tuple(args.only))}
     path = args.out / "negative.csv"
-    first = FIRST["search" if args.search else "judge"]
-    seeds = range(first, first + args.images)
+    seeds = seeds_of(args)
     if not args.report:
         _make(images, chosen, seeds, args.batch, path)
     rows = [row for row in read_rows(path).values() if int(row["seed"]) in seeds]
@@ -141,18 +139,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="benchmarks.pictures.negative", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    add = parser.add_argument
-    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
-    add("--device", default="cpu")
-    add("--batch", type=int, default=4, help="images at a time")
-    add("--size", default="256x256")
-    add("--steps", type=int, default=20)
-    add("--cfg", type=float, default=5.0)
-    add("--images", type=int, default=24)
-    add("--search", action="store_true", help="captions and seeds to choose settings on")
-    add("--only", nargs="+", metavar="NAME", help="the beginnings of names")
-    add("--report", action="store_true", help="make no images")
-    add("--out", type=Path, default=Path("outputs/pictures"))
+    add_images(parser)
+    parser.add_argument("--report", action="store_true", help="make no images")
     return parser
 
 

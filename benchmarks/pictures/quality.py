@@ -199,6 +199,33 @@ class Images:
         return [np.asarray(image) for image in to_images(decoded)], made
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """The options that say which images are made, which of them, and where they are kept."""
+    add = parser.add_argument
+    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
+    add("--device", default="cpu")
+    add("--batch", type=int, default=4, help="images at a time")
+    add("--size", default="256x256")
+    add("--steps", type=int, default=20)
+    add("--cfg", type=float, default=5.0)
+    add("--images", type=int, default=24)
+    add("--search", action="store_true", help="captions and seeds to choose settings on")
+    add("--only", nargs="+", metavar="NAME", help="the beginnings of names")
+    add("--out", type=Path, default=Path("outputs/pictures"))
+
+
+def images_of(args: argparse.Namespace, sampler: str) -> Images:
+    """Those of the options. Raises `CheckpointError`, and `ValueError` for the size."""
+    model = load(args.model, device=args.device)
+    return Images(model, sampler, args.steps, read_size(args.size), args.cfg)
+
+
+def seeds_of(args: argparse.Namespace) -> range:
+    """Those of the options."""
+    first = FIRST["search" if args.search else "judge"]
+    return range(first, first + args.images)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 when the input was wrong, after one line that says what."""
     replace_unknown_letters()
@@ -206,8 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = contestants()
     try:
         check_only(args.only or (), chosen)
-        model = load(args.model, device=args.device)
-        images = Images(model, args.sampler, args.steps, read_size(args.size), args.cfg)
+        images = images_of(args, args.sampler)
     except (CheckpointError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -215,8 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = {name: v for name, v in chosen.items() if name.startswith(tuple(args.only))}
     path = args.out / "sleep.csv"
     conditions = (_name_of(args.model), args.sampler, str(args.steps), args.size)
-    first = FIRST["search" if args.search else "judge"]
-    seeds = range(first, first + args.images)
+    seeds = seeds_of(args)
     _make(images, chosen, conditions, seeds, args.batch, path)
     rows = [row for row in _rows(path) if row[:4] == conditions and int(row.seed) in seeds]
     print(as_table(rows, list(chosen)))
@@ -235,19 +260,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="benchmarks.pictures.quality", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    add_images(parser)
     add = parser.add_argument
-    add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
-    add("--size", default="256x256")
     add("--sampler", default="Euler", choices=list(SAMPLERS), metavar="NAME")
-    add("--steps", type=int, default=20)
-    add("--cfg", type=float, default=5.0)
-    add("--images", type=int, default=24)
-    add("--batch", type=int, default=4, help="images at a time")
-    add("--device", default="cpu")
-    add("--search", action="store_true", help="captions and seeds to choose settings on")
-    add("--only", nargs="+", metavar="NAME", help="the beginnings of names")
     add("--sheet", type=int, default=0, metavar="N", help="show the first N images in sheet.png")
-    add("--out", type=Path, default=Path("outputs/pictures"))
     return parser
 
 

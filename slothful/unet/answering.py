@@ -13,6 +13,13 @@ from .calls import Args
 from .foreign import OwnHook
 
 
+def in_heads(projected: torch.Tensor, heads: int) -> torch.Tensor:
+    """(batch, tokens, inner) -> (batch, heads, tokens, channels)."""
+    batch, tokens, _ = projected.shape
+    # a plain view, as this is done for every layer: einops and unflatten take longer
+    return projected.view(batch, tokens, heads, -1).transpose(1, 2)
+
+
 class Answering:
     """Hooks on an attn1 that answer in the place of the active optimization while they are wanted.
 
@@ -55,10 +62,8 @@ class Answering:
         return self.in_heads(self.projected.pop(name))
 
     def in_heads(self, projected: torch.Tensor) -> torch.Tensor:
-        """(batch, tokens, inner) -> (batch, heads, tokens, channels)."""
-        batch, tokens, _ = projected.shape
-        # a plain view, as this is done for every layer: einops and unflatten take longer
-        return projected.view(batch, tokens, self.attention.heads, -1).transpose(1, 2)
+        """The same with the attention's own heads."""
+        return in_heads(projected, self.attention.heads)
 
     def _keep(
         self, name: str, projection: nn.Module, args: Args, projected: torch.Tensor

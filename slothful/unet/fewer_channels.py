@@ -12,13 +12,12 @@ from torch.utils.hooks import RemovableHandle
 
 from ..tokens.devices import to_device
 from ..tokens.score_channels import best_mixing
-from ..tokens.weighted_attention import weighted_attention
 from .answering import Answering
 from .calls import Args
 from .foreign import OwnHook
 from .linear_map import LinearMap, Projection
 from .obstacles import NOT_LINEAR
-from .weighing import Extend, WeightedAttention
+from .weighing import Extend, WeightedAttention, attend
 
 
 class FewerChannels(Answering):
@@ -175,11 +174,7 @@ class FewerChannels(Answering):
         # a CPU takes 2 to 4 times as long
         query, key = (F.pad(each, (0, value.shape[-1] - each.shape[-1])) for each in (query, key))
         log_weights, self._log_weights = self._log_weights, None
-        if self._extend is not None:
-            key, value, log_weights = self._extend(key, value, log_weights)
-        if log_weights is None:
-            return F.scaled_dot_product_attention(query, key, value)
-        return weighted_attention(query, key, value, log_weights.to(query.dtype))
+        return attend(query, key, value, log_weights, self._extend)
 
 
 def _heads_of(whole: LinearMap, heads: int) -> LinearMap:

@@ -15,11 +15,12 @@ from torch.utils.hooks import RemovableHandle
 from ..settings.methods import VSF
 from ..settings.settings import Settings
 from ..tokens.guidance import guided
+from .answering import in_heads
 from .calls import Args, Dialect, Kwargs
 from .foreign import CROSS_CHANGED, OwnHook, Watch
 from .obstacles import MASK, OTHER_TOKENS
 from .rows import rows_of
-from .sites import SiteModules
+from .sites import SiteModules, cross_attentions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,7 @@ class InAttention:
 
     def follow(self, found: Sequence[SiteModules]) -> None:
         """Move to a U-Net whose sites are `found`."""
-        layers: list[Any] = [layer for modules in found for layer in modules.layers]
-        crosses = [layer.attn2 for layer in layers if layer.attn2 is not None]
+        crosses = cross_attentions(found)
         self._dialect = found[0].dialect
         self._watch = Watch(module for cross in crosses for module in cross.modules())
         self._crosses = [_Cross(cross, self._dialect, self) for cross in crosses]
@@ -174,8 +174,9 @@ class _Cross:
         if queries is None:
             return None
         positive, settings = args[0], self._owner.settings
-        key, value = (self._heads_of(self._of_rows(name)) for name in ("to_k", "to_v"))
-        answers = F.scaled_dot_product_attention(self._heads_of(queries), key, value)
+        heads = self.attention.heads
+        key, value = (in_heads(self._of_rows(name), heads) for name in ("to_k", "to_v"))
+        answers = F.scaled_dot_product_attention(in_heads(queries, heads), key, value)
         negative = answers.transpose(1, 2).flatten(2)
         values = settings.negative_scale, settings.negative_tau, settings.negative_alpha
         return (guided(positive, negative.to(positive.dtype), *values), *args[1:])
@@ -184,8 +185,3 @@ class _Cross:
         """What was kept, for each row of the call: (rows, tokens, inner)."""
         assert self._kept is not None
         return rows_of(self._kept[1][name], self._places)
-
-    def _heads_of(self, projected: torch.Tensor) -> torch.Tensor:
-        """(rows, tokens, inner) -> (rows, heads, tokens, channels)."""
-        rows, tokens, _ = projected.shape
-        return projected.view(rows, tokens, self.attention.heads, -1).transpose(1, 2)

@@ -119,7 +119,8 @@ class _MixedSite:
         self, modules: SiteModules, owner: Mixing, hooks: SiteHooks | None, yields_to: YieldsTo
     ):
         self.site = modules.site
-        self._modules, self._grid = modules, (0, 0)
+        self._modules = modules
+        self.grid: Grid = (0, 0)  # (height, width) of the tokens of the present call
         own: Sequence[AttentionHooks | None] = (
             [None] * len(modules.layers) if hooks is None else hooks.attentions
         )
@@ -127,11 +128,6 @@ class _MixedSite:
             _MixedLayer(layer, self, owner, Obstacles(layer, yields_to, modules.dialect), each)
             for layer, each in zip(modules.layers, own)
         ]
-
-    @property
-    def grid(self) -> Grid:
-        """(height, width) of the tokens of the present call."""
-        return self._grid
 
     def register(self) -> list[RemovableHandle]:
         """Put the hooks on; the handles remove them, and `release` what they have put on since."""
@@ -146,7 +142,7 @@ class _MixedSite:
             layer.release()
 
     def _before(self, transformer: nn.Module, args: Args, kwargs: Kwargs) -> None:
-        self._grid = self._modules.grid_in(args, kwargs)
+        self.grid = self._modules.grid_in(args, kwargs)
 
 
 class _MixedLayer:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from .memory import CallKey, Memory
 from .obstacles import MORE_ROWS, NO_NEGATIVE
 from .rows import Row, UnknownRowsError, call_of_rows, rows_of
 from .silence import Silence
+from .sites import cross_attentions
 from .sleeping_parts import Call, Making
 
 
@@ -88,8 +89,7 @@ class NegativeSide:
     def follow(self, making: Making, hooks: tuple[OwnHook, OwnHook]) -> None:
         """Move to a U-Net; `hooks` are the application's own before and after it."""
         self._followed = (making.unet, *hooks)
-        layers: list[Any] = [layer for modules in making.found for layer in modules.layers]
-        crosses = [layer.attn2 for layer in layers if layer.attn2 is not None]
+        crosses = cross_attentions(making.found)
         self._cross = Watch(module for cross in crosses for module in cross.modules())
         self._silence = Silence(making)
         if self._attention is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -100,3 +100,9 @@ def _site(
     inner = getattr(attention.to_q, "out_features", 0)
     heads = getattr(attention, "heads", 1)
     return Site(name, index, level, level // finest, channels, inner, heads, len(layers), inside)
+
+
+def cross_attentions(found: Sequence[SiteModules]) -> list[Any]:
+    """The attn2 of all layers that have one."""
+    attentions = (layer.attn2 for modules in found for layer in modules.layers)
+    return [attention for attention in attentions if attention is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -15,6 +16,23 @@ Extend = Callable[
     [torch.Tensor, torch.Tensor, "torch.Tensor | None"],
     tuple[torch.Tensor, torch.Tensor, torch.Tensor],
 ]
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    log_weights: torch.Tensor | None,
+    extend: Extend | None,
+) -> torch.Tensor:
+    """Attention of (batch, heads, tokens, channels) to keys with `log_weights` (batch, keys), of
+    which `extend` may make more; without either, all keys weigh the same.
+    """
+    if extend is not None:
+        key, value, log_weights = extend(key, value, log_weights)
+    if log_weights is None:
+        return F.scaled_dot_product_attention(query, key, value)
+    return weighted_attention(query, key, value, log_weights.to(query.dtype))
 
 
 class WeightedAttention(Answering):
@@ -60,7 +78,4 @@ class WeightedAttention(Answering):
         """See `Answering`."""
         query, key, value = (self.heads_of(name) for name in ("to_q", "to_k", "to_v"))
         log_weights, self.log_weights = self.log_weights, None
-        if self.extend is not None:
-            key, value, log_weights = self.extend(key, value, log_weights)
-        assert log_weights is not None
-        return weighted_attention(query, key, value, log_weights.to(query.dtype))
+        return attend(query, key, value, log_weights, self.extend)
