@@ -115,6 +115,20 @@ def test_with_each_method_sides_that_are_the_same_stay_what_they_are(unet, metho
 
 @pytest.mark.parametrize("mix", MIXES)
 @torch.no_grad()
+def test_keys_of_fewer_channels_are_mixed_too(unet, mix):
+    request = Sides("sd1", *REQUESTS["batch"], size=(24, 24))
+    changes = []
+    for share in (1, 0.9):
+        values = at_work(NO_METHOD, keep_middle=False, channels_depth_1=share)
+        plain, _ = played(unet, Settings(**values), request, FEW)
+        outputs, application = played(unet, Settings(**values, mix=mix), request, FEW)
+        assert not application.notes
+        changes.append(torch.stack(outputs) - torch.stack(plain))
+    assert (changes[1] - changes[0]).norm() < 0.5 * changes[0].norm()
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@torch.no_grad()
 def test_agents_see_keys_that_were_pushed_and_no_others(unet, mix):
     request = Sides("sd1", *REQUESTS["batch"], size=(24, 24))
     values = at_work(AGENTS, keep_middle=False, agent_every=2)

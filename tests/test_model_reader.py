@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from standalone.model.judges import judge_composed
 from standalone.model.reader import QUESTIONS, SIDE, Reader, distance, read, what_is_shown
@@ -88,6 +89,18 @@ def test_training_writes_weights_and_figures(sprites, tmp_path):
     assert (tmp_path / "reader.safetensors").stat().st_size < 2**20
     figures = (tmp_path / "reader.json").read_text()
     assert all(f'"{name}"' in figures for name in QUESTIONS)
+
+
+def test_training_goes_on_from_weights(sprites, tmp_path):
+    options = ["--steps", "1", "--batch", "4", "--pool", "64", "--held-out", "8", "--workers", "0"]
+    begun, on = tmp_path / "begun", tmp_path / "on"
+    with torch.enable_grad():
+        main([*options, "--out", str(begun)])
+        start = begun / "reader.safetensors"
+        main([*options, "--seed", "1", "--from", str(start), "--out", str(on)])
+    before, after = (load_file(each / "reader.safetensors") for each in (begun, on))
+    name = "places"  # random at first, with another seed other numbers
+    assert 0 < (after[name] - before[name]).abs().max() < 0.01 < before[name].abs().max()
 
 
 def test_training_needs_an_end(tmp_path, capsys):

@@ -1,11 +1,11 @@
 """Trains the reader on drawn scenes, and says how often it is right about others.
 
     python -m standalone.model.reader_stage --seconds 80 --out outputs/reader
-    python -m standalone.model.reader_stage --steps 4000 --out outputs/reader
+    python -m standalone.model.reader_stage --steps 4000 --from reader.safetensors --out FOLDER
 
-The weights, reader.safetensors, and the figures, reader.json, are written to the folder. A GPU is
-used when there is one. The scenes follow from the seed; how many there are follows from the steps,
-or from the time.
+The weights, reader.safetensors, and the figures, reader.json, are written to the folder; --from
+goes on from such weights. A GPU is used when there is one. The scenes follow from the seed; how
+many there are follows from the steps, or from the time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from standalone.model.reader import QUESTIONS, SIDE, Reader, what_is_shown
 from standalone.model.scenes import random_scene
@@ -38,7 +38,8 @@ HELD_OUT_SEED = 40_000_000
 """Of the scenes that figures are of; the streams of training have a pair of smaller numbers."""
 HELD_OUT_SIZE = 256
 """In which these are drawn, to be reduced as samples are."""
-RATE = 3e-3
+RATES = {"cuda": 3e-3, "cpu": 1e-3}
+"""The highest rate: of a GPU's large batches, and of a processor's small ones."""
 REUSE = 8
 """How often a picture is seen on average; then the newest take the place of the oldest."""
 
@@ -49,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--from", dest="start", type=Path, metavar="FILE", help="weights to go on from"
+    )
     parser.add_argument("--seconds", type=float, default=math.inf, help="end after that time")
     parser.add_argument("--steps", type=int, default=10**9, help="end after that many steps")
     parser.add_argument("--batch", type=int, help="pictures a step (a GPU 2048, else 64)")
@@ -74,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         reader, figures = train_reader(
             stream, seconds=args.seconds, steps=args.steps, batch=batch, seed=args.seed,
-            pool=args.pool or (98304 if cuda else 8192), device=device,
+            pool=args.pool or (98304 if cuda else 8192), device=device, start=args.start,
         )  # fmt: skip
     finally:
         stream.close()
@@ -144,13 +148,18 @@ class Pictures:
 
 
 def train_reader(
-    stream: Stream, *, seconds: float, steps: int, batch: int, pool: int, device: str, seed: int
-) -> tuple[Reader, dict[str, object]]:
-    """A reader trained until that time or number of steps, ready to use, and what was done."""
+    stream: Stream, *, seconds: float, steps: int, batch: int, pool: int, device: str, seed: int,
+    start: Path | None = None,
+) -> tuple[Reader, dict[str, object]]:  # fmt: skip
+    """A reader trained until that time or number of steps, ready to use, and what was done. With
+    `start` from the weights in that file.
+    """
     begin = time.monotonic()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reader = Reader()
+    if start:
+        reader.load_state_dict(load_file(start))
     reader = reader.to(device, memory_format=torch.channels_last).train()
     cuda = device == "cuda"
     optimizer = torch.optim.AdamW(
@@ -166,7 +175,9 @@ def train_reader(
         clean, answers = pictures.sample(batch, generator)
         rising = min(1.0, (step + 1) / 200)
         for group in optimizer.param_groups:
-            group["lr"] = RATE * rising * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+            group["lr"] = (
+                RATES[device] * rising * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+            )
         with torch.autocast(device, dtype=torch.bfloat16, enabled=cuda):
             said = reader(degraded(clean, generator).contiguous(memory_format=torch.channels_last))
         loss = loss_of(said, answers)
