@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = []
     print("| reduction | keys left | arithmetic left | relative error |\n| --- | --- | --- | --- |")
     with sdpa_attention():
-        calls = list(_calls(model, args.scenes, args.size))
+        calls = list(noisy_calls(model, args.scenes, args.size))
         plain = [model.model.diffusion_model(x, t, context=text) for x, t, text in calls]
         for name, values in (methods() if args.methods else variants()).items():
             left, work, error = _measure(model, Settings.from_mapping(values), calls, plain)
@@ -144,7 +144,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _calls(model: StableDiffusion, count: int, size: int) -> Iterator[tuple[torch.Tensor, ...]]:
+def noisy_calls(
+    model: StableDiffusion, count: int, size: int
+) -> Iterator[tuple[torch.Tensor, ...]]:
     """(latents, timesteps, text) of one call for each level of noise."""
     scenes = [random_simple_scene(np.random.default_rng(seed)) for seed in range(count)]
     pictures = torch.from_numpy(np.stack([draw(scene, size) for scene in scenes]))
@@ -158,6 +160,11 @@ def _calls(model: StableDiffusion, count: int, size: int) -> Iterator[tuple[torc
         alpha = model.alphas_cumprod[int(timestep)]
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         yield noisy, torch.full((count,), timestep, device=device), text
+
+
+def error_of(model, settings, calls, plain) -> float:
+    """The mean relative error under settings, of such calls and what they give without."""
+    return _measure(model, settings, calls, plain)[2]
 
 
 def _measure(model, settings, calls, plain) -> tuple[float, float, float]:
@@ -178,6 +185,8 @@ def _measure(model, settings, calls, plain) -> tuple[float, float, float]:
                 sizes = plan.grid, sites[name].channels, sites[name].inner, sites[name].layers
                 work += attention_operations(plan, *sizes)
                 whole += attention_operations(None, *sizes)
+    if not left:  # nowhere
+        return 1.0, 1.0, statistics.mean(errors)
     return statistics.mean(left), work / whole, statistics.mean(errors)
 
 
