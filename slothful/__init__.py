@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from .unet.call_times import CallTimes
     from .unet.measuring import measure
     from .unet.prediction import Prediction
-    from .unet.rows import Row
+    from .unet.rows import Prompt, Row
     from .unet.shape import shape_of
     from .unet.sites import SiteModules, find_sites
     from .unet.vae import VaeTiles
@@ -73,6 +73,7 @@ _LATE = {
     "CallTimes": "call_times",
     "measure": "measuring",
     "Prediction": "prediction",
+    "Prompt": "rows",
     "Row": "rows",
     "shape_of": "shape",
     "SiteModules": "sites",
@@ -115,6 +116,7 @@ __all__ = [
     "Part",
     "PassClock",
     "Prediction",
+    "Prompt",
     "Rates",
     "Reduce",
     "Row",

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from slothful import Row
+from slothful import Prompt, Row
 
 NGMS = "the webui itself leaves out the negative prompt in some steps (NGMS, Skip Early CFG)"
 EDITS = "the model edits images, with three parts instead of two sides"
@@ -19,6 +19,7 @@ class NextRows(NamedTuple):
     texts: torch.Tensor | None = None
     reason: str = ""
     negatives: torch.Tensor | None = None
+    prompts: tuple[Prompt, ...] = ()
 
 
 def next_rows(params: Any, schedule: Any = None) -> NextRows:
@@ -36,7 +37,7 @@ def next_rows(params: Any, schedule: Any = None) -> NextRows:
     if negative is None and schedule is not None:
         return NextRows(negatives=_scheduled(schedule, params))
     if positive is None or negative is None or len(params.x) < len(positive) + len(negative):
-        return NextRows(negatives=negative)
+        return NextRows(negatives=negative, prompts=_marked_prompts(denoiser, positive, params.x))
     if len(params.x) > len(positive) + len(negative):
         return NextRows(reason=EDITS)
     weights = _prompt_weights(denoiser, len(positive), len(negative))
@@ -51,6 +52,26 @@ def next_rows(params: Any, schedule: Any = None) -> NextRows:
     tokens = min(positive.shape[1], negative.shape[1])
     texts = torch.cat([positive[:, :tokens], negative[:, :tokens].to(positive)])
     return NextRows(tuple(rows), texts, negatives=negative)
+
+
+def _marked_prompts(
+    denoiser: Any, positive: torch.Tensor | None, latents: torch.Tensor
+) -> tuple[Prompt, ...]:
+    """The prompts where they weigh differently, in the order in which Forge and reForge compute
+    them, the last first; they get as many latents as there are images, and mark rows by sides.
+    """
+    if positive is None:
+        return ()
+    weights = _prompt_weights(denoiser, len(positive), len(latents))
+    if all(len({*own}) == 1 for own in weights):
+        return ()
+    begins = [sum(map(len, weights[:image])) for image in range(len(weights))]
+    count = min(map(len, weights))
+    # of the images of a batch, these hosts take the last one's weights
+    return tuple(
+        Prompt(weights[-1][number], positive[[begin + number for begin in begins]])
+        for number in reversed(range(count))
+    )
 
 
 def _scheduled(schedule: Any, params: Any) -> torch.Tensor | None:

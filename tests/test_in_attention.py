@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import slothful
-from slothful import PassClock, Row
+from slothful import PassClock, Prompt, Row
 from slothful.unet import obstacles
 from slothful.unet.foreign import OwnHook
 from standalone.attention import attention_by, sdpa_attention
@@ -47,6 +47,30 @@ def test_it_is_what_a_loop_over_rows_heads_and_tokens_gives(layout, rows, form):
             plain = request.run(slow, timestep)
             assert (output - plain).abs().max() > 1e-3
     assert (application.one_sided_steps, application.negative_notes) == (2, ())
+
+
+@torch.no_grad()
+def test_marked_prompts_have_the_weights_that_were_told_of_their_texts(unet):
+    """The host marks the rows of each call by their sides and takes the last prompt first."""
+    request = Sides("sd1", *((image, prompt) for prompt in (0, 2, 1) for image in (0, 1)))
+    request.rows = [*(Row(image, True) for image in (0, 1)),
+                    *(Row(image, False, number, weight) for number, weight in ((0, 0.6), (1, 1.4))
+                      for image in (0, 1))]  # fmt: skip
+    texts = request.keywords["context"].split(2)
+    prompts = [Prompt(weight, text) for weight, text in zip((0.6, 1.4), texts[1:])]
+    settings, marks = attending(), {"cond_or_uncond": [1, 0, 0]}
+    expected = slow_attended(make_unet("sd1"), request, FEW[0], settings)
+    cases = [(prompts, ()), (prompts[::-1], (obstacles.OTHER_ROWS,)),
+             (prompts[:1], (obstacles.UNKNOWN_ROWS,))]  # fmt: skip
+    for told, reason in cases:
+        with slothful.applied(unet, settings) as application:
+            application.begin_pass("base", PassClock(FEW))
+            application.begin_step()
+            application.expect_rows(prompts=told)
+            with_marks = {**request.keywords, "transformer_options": marks}
+            output = unet(request.latent, torch.full((6,), FEW[0]), **with_marks)
+        same = torch.allclose(output, expected, **ROUGHLY)
+        assert (same, application.negative_notes) == (not reason, reason)
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ def params_of(counts, tokens=(7, 7), parts=2, as_dict=False, **sampler):
 @pytest.mark.parametrize("as_dict", [False, True])
 def test_rows_are_the_prompts_of_each_image_and_then_the_negative_prompts(model, as_dict):
     params = params_of([2, 1], as_dict=as_dict)
-    rows, texts, reason, negatives = next_rows(params)
+    rows, texts, reason, negatives, _ = next_rows(params)
     assert rows == (Row(0), Row(0, prompt=1), Row(1), Row(0, True), Row(1, True))
     assert (texts.shape, reason) == ((5, 7, 24), "")
     assert torch.equal(negatives, texts[3:])
@@ -76,6 +76,19 @@ def test_weights_of_an_and_are_those_of_the_prompts(model):
     batch = [[types.SimpleNamespace(weight=weight) for weight in (1.0, 0.6)]]
     params.denoiser.sampler.sampler_extra_args["cond"].batch = batch
     assert [row.weight for row in next_rows(params).rows] == [1.0, 0.6, 1.0]
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.6), (0.6, 0.6)])
+def test_where_hosts_mark_rows_they_are_told_of_weights_that_differ(model, weights):
+    params = params_of([2, 2], parts=1)
+    params.x = params.x[::2]  # as in Forge, which takes the last prompt first
+    batch = [[types.SimpleNamespace(weight=weight) for weight in weights]] * 2
+    params.denoiser.sampler.sampler_extra_args["cond"].batch = batch
+    rows, texts, reason, _, prompts = next_rows(params)
+    assert (rows, texts, reason) == ((), None, "")
+    assert [prompt.weight for prompt in prompts] == ([0.6, 1.0] if weights[0] == 1 else [])
+    for prompt, first in zip(prompts, (1, 0)):
+        assert torch.equal(prompt.texts, params.text_cond[first::2])
 
 
 def test_where_the_host_does_without_a_negative_prompt_it_is_encoded(model, monkeypatch):

@@ -56,6 +56,9 @@ CHECKPOINTS = ("small", "other", "sdxl") if HOST is WEBUI else ("small", "other"
 NEVER_CALLED = set() if HOST is WEBUI else {"cfg_denoised"}
 """The callbacks that the host has and never calls."""
 
+SPLITS_SIDES = HOST is WEBUI
+"""Whether the two sides are computed in separate calls when that is set or a prompt is longer."""
+
 NEEDS_FAMILIES = unless(FORGE, REFORGE, reason="knows no small models of SD2 and SDXL")
 NEEDS_HYPERTILE = unless(FORGE, REFORGE, reason="has no HyperTile in its settings")
 NEEDS_HYPERNETWORKS = unless(FORGE, REFORGE, reason="applies no hypernetworks")

@@ -43,7 +43,7 @@ from .negative import NegativeSide
 from .obstacles import YieldsTo
 from .pass_time import PassTime
 from .prediction import Prediction
-from .rows import Row, ToldRows, rows_of
+from .rows import Prompt, Row, ToldRows, rows_of
 from .site_hooks import SiteHooks
 from .sites import SiteModules, find_sites
 from .sleeping import Sleeper
@@ -123,6 +123,7 @@ class Application:
         texts: torch.Tensor | None = None,
         reason: str = "",
         negatives: torch.Tensor | None = None,
+        prompts: Sequence[Prompt] = (),
     ) -> None:
         """Say which rows come in the next calls of the U-Net, one after the other, until this is
         said again or a step begins. Both sides are computed where that is not known.
@@ -130,9 +131,10 @@ class Application:
         `texts`: the beginning of what each row is conditioned on, (rows, tokens, channels), by
         which calls are recognised. `reason`: why there are no rows, or why nothing may be done with
         them. `negatives`: the negative prompts in full, one for each image or one for all,
-        (prompts, tokens, channels); needed where no rows stand for them.
+        (prompts, tokens, channels); needed where no rows stand for them. `prompts`: of hosts that
+        mark the rows of each call, the prompts in the order in which they come, for their weights.
         """
-        self._known.tell(ToldRows(rows, texts, reason, negatives))
+        self._known.tell(ToldRows(rows, texts, reason, negatives, prompts))
         self._negative.begin_step()
 
     @property

@@ -56,16 +56,16 @@ class KnownRows:
         has told.
         """
         count = len(latent)
+        self._text = next((e for e in conditions if len(e) == count and e.ndim == 3), None)
         rows, texts = self._told.take(count)
         if marked := marked_rows(kwargs, count):
-            rows, texts = marked, None
+            rows, texts = self._told.weighed(marked, self._text)
         elif size is not None and grid_of(*size, 1) != latent.shape[-2:]:
             rows = ()
         self.rows, self.doubt = rows, self._told.reason or (None if rows else UNKNOWN_ROWS)
         apart = [row for row in rows if row.negative and row.partner not in rows]
         if self.doubt is None and any(not self._was_given(row.partner, latent) for row in apart):
             self.doubt = APART
-        self._text = next((e for e in conditions if len(e) == count and e.ndim == 3), None)
         if self.doubt is not None:
             return []
         others = {row: self.given[row.partner].latent for row in apart}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -37,6 +37,15 @@ class Row:
         return Row(self.image)
 
 
+class Prompt(NamedTuple):
+    """One of several prompts that images have, as of an AND: its weight, and what it says in each
+    image, (images, tokens, channels).
+    """
+
+    weight: float
+    texts: torch.Tensor
+
+
 @dataclasses.dataclass
 class ToldRows:
     """The rows of the next calls of the U-Net, in the order in which they come, as the host has
@@ -45,13 +54,16 @@ class ToldRows:
     `texts`: the beginning of what each row is conditioned on, (rows, tokens, channels), None where
     the host has not told. Without rows, `reason` says why. `negatives`: the negative prompts of the
     images, or one for all, (images or 1, tokens, channels), also where no row stands for them.
+    `prompts`: where rows are marked by their call, the prompts in the order in which they come.
     """
 
     rows: Sequence[Row] = ()
     texts: torch.Tensor | None = None
     reason: str = ""
     negatives: torch.Tensor | None = None
+    prompts: Sequence[Prompt] = ()
     taken: int = 0
+    prompts_taken: int = 0
 
     def take(self, count: int) -> tuple[tuple[Row, ...], torch.Tensor | None]:
         """The rows of a call that has so many, with their texts; none where it has more than are
@@ -62,6 +74,33 @@ class ToldRows:
         if len(rows) < count:
             return (), None
         return rows, None if self.texts is None else self.texts[begin : self.taken]
+
+    def weighed(
+        self, marked: tuple[Row, ...], context: torch.Tensor | None
+    ) -> tuple[tuple[Row, ...], torch.Tensor | None]:
+        """The `marked` rows of a call with the weights of the prompts that come next, and with the
+        texts of these, the others' being what the call has, the `context`; none where it has more
+        than are left.
+        """
+        if not self.prompts:
+            return marked, None
+        if context is None:
+            return (), None
+        rows, texts = [], []
+        for row, own in zip(marked, context):
+            place = self.prompts_taken + row.prompt
+            if row.negative:
+                rows.append(row)
+            elif place < len(self.prompts) and row.image < len(self.prompts[place].texts):
+                weight, told = self.prompts[place]
+                rows.append(dataclasses.replace(row, weight=weight))
+                own = told[row.image]
+            else:
+                return (), None
+            texts.append(own)
+        self.prompts_taken += len({row.prompt for row in marked if not row.negative})
+        tokens = min(map(len, texts))
+        return tuple(rows), torch.stack([each[:tokens].to(context) for each in texts])
 
 
 def marked_rows(kwargs: Kwargs, count: int) -> tuple[Row, ...]:
