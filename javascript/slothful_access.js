@@ -44,6 +44,5 @@
         for (const declaration of controls.declarations) {
             label(controls.element(declaration.name), text(declaration.label));
         }
-        label(controls.element("preset"), text("Preset"));
     };
 })();

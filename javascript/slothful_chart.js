@@ -1,4 +1,4 @@
-// Strength over time: a curve for the input and one for the output blocks, a dot for each step.
+// Tokens a key over time: a curve for each side, or one for both, with a dot for each step.
 
 (globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).TimeChart = class {
     /** `onPeak(time)` and `onMoment(pass, time)` are called while the pointer or a key moves them. */
@@ -6,35 +6,57 @@
         const {make, text} = slothfulAttention.elements;
         this.onPeak = onPeak;
         this.onMoment = onMoment;
-        this.height = 132;
-        this.margin = {left: 26, right: 8, top: 22, bottom: 18, gap: 22};
+        this.height = 116;
+        this.margin = {left: 26, right: 8, top: 20, bottom: 18, gap: 22};
         this.back = make("g", {"aria-hidden": "true"});
         this.front = make("g", {"aria-hidden": "true"});
         this.peak = make("g", {
             class: "slothful-peak", role: "slider", tabindex: 0, "aria-label": text("Peak time"),
             keydown: (event) => this._key(event),
         });
+        this.name = make("span");
+        this.keys = make("span", {class: "slothful-keys"});
         this.svg = make("svg", {
             class: "slothful-chart", height: this.height, role: "group",
-            "aria-label": text("Strength over time"),
             pointerdown: (event) => this._grab(event),
         }, this.back, this.front, this.peak);
+        this.root = make("section", {class: "slothful-time"},
+            make("div", {class: "slothful-caption slothful-legend"}, this.name, this.keys), this.svg);
     }
 
-    /** Draw `view`: {width, values, passes, moment: {pass, step}, peak: limits of the peak time or
-     *  null, curves: whether the method has strengths, stride(pass, step)}. */
+    /** Draw `view`: {passes, moment: {pass, step}, peak: limits of the peak time or null, peakTime,
+     *  agents: whether keys are agents, series: what `Strides.series` gives}. */
     draw(view) {
-        const {change} = slothfulAttention.elements;
+        const {change, write, text} = slothfulAttention.elements;
         this.view = view;
         const {left, right, gap} = this.margin;
         const count = view.passes.length;
-        this.span = (view.width - left - right - gap * (count - 1)) / count;
+        const width = Math.max(this.root.clientWidth, 200);
+        this.span = (width - left - right - gap * (count - 1)) / count;
         this.top = this._ceiling();
-        change(this.svg, {width: view.width, viewBox: `0 0 ${view.width} ${this.height}`});
+        const name = view.agents ? text("Tokens per agent over time") : text("Tokens per key over time");
+        write(this.name, name);
+        this._legend();
+        change(this.svg, {width: width, viewBox: `0 0 ${width} ${this.height}`, "aria-label": name});
         this.back.replaceChildren(...view.passes.flatMap((pass, index) => this._frame(pass, index)));
         this.front.replaceChildren(
             ...view.passes.flatMap((pass, index) => this._marks(pass, index)));
         this._drawPeak();
+    }
+
+    /** Words for what is drawn, and for nothing else. */
+    _legend() {
+        const {make, text} = slothfulAttention.elements;
+        const {series, passes} = this.view;
+        const keys = series.filter(({curve}) => curve).map(({side, words}) => [side, words]);
+        if (series.length && passes.some((pass) => pass.asleep.includes(true))) {
+            keys.push(["asleep", text("asleep")]);
+        }
+        if (JSON.stringify(keys) !== this.shown) {
+            this.shown = JSON.stringify(keys);
+            this.keys.replaceChildren(...keys.map(([name, words]) =>
+                make("span", {class: `slothful-key slothful-key-${name}`}, words)));
+        }
     }
 
     x(index, time) {
@@ -48,10 +70,12 @@
 
     /** The top of the scale: in wide steps, so that curves move and not the scale. */
     _ceiling() {
-        const {values, curves, passes, stride} = this.view;
-        const most = curves ? Math.max(values.in_slothful, values.out_slothful)
-            : Math.max(1, ...passes.flatMap((p, i) => p.times.map((_, step) => stride(i, step))));
-        return [2, 4, 8, 16, 32].find((top) => most <= top) ?? 50;
+        const most = Math.max(...this.view.series.flatMap(({values}) => values.flat()));
+        let top = 2;
+        while (top < most) {
+            top *= 2;
+        }
+        return top;
     }
 
     _frame(pass, index) {
@@ -76,7 +100,7 @@
                 text("image")));
         }
         if (!pass.acts) {
-            parts.push(make("text", {x: to, y: 13, "text-anchor": "end"}, text("skipped")));
+            parts.push(make("text", {x: to, y: 13, "text-anchor": "end"}, text("off")));
         }
         if (begin > 0.02) { // an img2img or hires pass on the axis of the noise level
             parts.push(
@@ -98,53 +122,68 @@
 
     _marks(pass, index) {
         const {make} = slothfulAttention.elements;
-        const {strength, finest} = slothfulAttention.formulas;
-        const {values, curves, moment, stride} = this.view;
-        const faded = pass.acts ? "" : " slothful-faded";
+        const {moment, series} = this.view;
         const parts = [];
-        const dot = (time, step, value, name) => make("circle", {
-            class: `slothful-dot ${name}${faded}${pass.asleep[step] ? " slothful-asleep" : ""}`,
-            cx: this.x(index, time), cy: this.y(Math.min(value, this.top)), r: 2.5});
-        for (const side of curves ? ["in", "out"] : []) {
-            const points = Array.from({length: 61}, (_, i) => i / 60).map((time) =>
-                `${this.x(index, time).toFixed(1)},` +
-                this.y(strength(values, finest(side), time)).toFixed(1));
-            const name = `slothful-${side}`;
-            parts.push(make("path", {class: `slothful-curve ${name}${faded}`,
-                d: `M${points.join("L")}`}));
-            parts.push(...pass.times.map((time, step) =>
-                dot(time, step, strength(values, finest(side), time), name)));
-        }
-        if (!curves) {
-            parts.push(...pass.times.map((time, step) => dot(time, step, stride(index, step), "slothful-in")));
+        const at = (step) => this.x(index, pass.times[step]);
+        for (const {side, curve, values} of series) {
+            const awake = values[index].map((value, step) => [step, value])
+                .filter(([, value]) => value !== null);
+            if (curve && awake.length) {
+                const points = awake.map(([step, value]) =>
+                    `${at(step).toFixed(1)},${this.y(value).toFixed(1)}`);
+                parts.push(make("path", {class: `slothful-curve slothful-${side}`,
+                    d: `M${points.join("L")}`}));
+            }
+            parts.push(...values[index].map((value, step) => make("circle", {
+                class: `slothful-dot slothful-${side}${pass.asleep[step] ? " slothful-asleep" : ""}`,
+                cx: at(step), cy: this.y(value ?? 1), r: 2.5})));
         }
         const sided = pass.times.filter((_, step) => pass.one_sided[step]);
-        parts.push(...sided.map((time) => make("line", {class: `slothful-one-sided${faded}`,
+        parts.push(...sided.map((time) => make("line", {class: "slothful-one-sided",
             x1: this.x(index, time), x2: this.x(index, time), y1: this.y(0) - 7, y2: this.y(0)})));
         if (moment.pass === index && pass.times.length) {
-            const x = this.x(index, pass.times[moment.step]);
-            parts.unshift(make("line", {class: "slothful-moment-line", x1: x, x2: x,
-                y1: this.y(this.top), y2: this.y(0)}));
+            parts.unshift(make("line", {class: "slothful-moment-line", x1: at(moment.step),
+                x2: at(moment.step), y1: this.y(this.top), y2: this.y(0)}));
+            parts.push(this._momentLabel(index, at(moment.step), moment.step));
         }
         return parts;
     }
 
+    /** What the moment's line is, with the numbers that the curves have there. */
+    _momentLabel(index, x, step) {
+        const {text, number} = slothfulAttention.elements;
+        const values = this.view.series.filter(({curve}) => curve).map(
+            (one) => one.values[index][step]).filter((value) => Number.isFinite(value));
+        const words = values.length ? text("moment: {value}", {
+            value: values.map((value) => number(value)).join(" / ")}) : text("moment");
+        return this._label(index, x, this.y(0) - 10, words);
+    }
+
+    /** A word beside a line, on the side where there is room. */
+    _label(index, x, y, words) {
+        const {make} = slothfulAttention.elements;
+        const right = x < this.x(index, 0.55);
+        return make("text", {class: "slothful-word", x: x + (right ? 8 : -8), y: y,
+            "text-anchor": right ? "start" : "end"}, words);
+    }
+
     _drawPeak() {
-        const {make, change, number} = slothfulAttention.elements;
-        const {peak, values, passes} = this.view;
+        const {make, change, number, text} = slothfulAttention.elements;
+        const {peak, peakTime, passes} = this.view;
         change(this.peak, {display: peak ? undefined : "none"});
         if (!peak) {
             return;
         }
         change(this.peak, {"aria-valuemin": peak.minimum, "aria-valuemax": peak.maximum,
-            "aria-valuenow": number(values.peak_time, 2)});
+            "aria-valuenow": number(peakTime, 2)});
         this.peak.replaceChildren(...passes.flatMap((_, index) => {
-            const x = this.x(index, values.peak_time);
+            const x = this.x(index, peakTime);
             const line = {x1: x, x2: x, y1: this.y(this.top), y2: this.y(0)};
             return [
                 make("line", {class: "slothful-grip", ...line}),
                 make("line", {class: "slothful-peak-line", ...line}),
                 make("circle", {class: "slothful-knob", cx: x, cy: this.y(this.top), r: 6}),
+                this._label(index, x, this.y(this.top) + 13, text("peak")),
             ];
         }));
     }
@@ -162,7 +201,7 @@
     /** Near the peak's line the pointer moves the peak, elsewhere the moment that is looked at. */
     _grab(event) {
         const start = this._under(event);
-        const distance = Math.abs(start.x - this.x(start.pass, this.view.values.peak_time));
+        const distance = Math.abs(start.x - this.x(start.pass, this.view.peakTime));
         const peak = this.view.peak && distance < 12;
         const move = (moved) => {
             const {pass, time} = this._under(moved);
@@ -182,10 +221,10 @@
     }
 
     _key(event) {
-        const {peak, values} = this.view;
+        const {peak, peakTime} = this.view;
         const to = {
-            ArrowLeft: values.peak_time - peak.step, ArrowDown: values.peak_time - peak.step,
-            ArrowRight: values.peak_time + peak.step, ArrowUp: values.peak_time + peak.step,
+            ArrowLeft: peakTime - peak.step, ArrowDown: peakTime - peak.step,
+            ArrowRight: peakTime + peak.step, ArrowUp: peakTime + peak.step,
             Home: peak.minimum, End: peak.maximum,
         }[event.key];
         if (to !== undefined) {

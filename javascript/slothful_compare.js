@@ -5,7 +5,7 @@
         const {make, text} = slothfulAttention.elements;
         this.tab = tab;
         this.controls = controls;
-        this.button = make("button", {type: "button", class: "slothful-button",
+        this.button = make("button", {type: "button", class: "slothful-button slothful-large",
             title: text("Generates each image twice with the same seed, without and with the effect."),
             click: () => this._begin()}, text("Compare off / on"));
         this.off = make("img", {alt: text("The image without the effect")});
@@ -17,8 +17,18 @@
             make("span", {class: "slothful-tag slothful-tag-on"}, text("on")),
             this.range, make("span", {class: "slothful-divider", "aria-hidden": "true"}));
         this.note = make("p", {class: "slothful-hint", role: "status", hidden: ""});
+        this.place = make("output");
+        const step = (words, sign, by) => make("button", {type: "button", class: "slothful-button",
+            "aria-label": words, click: () => this._show(this.index + by)}, sign);
+        this.steps = make("div", {class: "slothful-buttons"},
+            step(text("Previous pair"), "\u2039", -1), this.place, step(text("Next pair"), "\u203a", 1));
         this.root = make("section", {class: "slothful-compare", hidden: "",
-            "aria-label": text("Comparison")}, this.pictures);
+            "aria-label": text("Comparison")},
+        make("div", {class: "slothful-head"}, make("strong", {}, text("Comparison")), this.steps,
+            make("button", {type: "button", class: "slothful-button slothful-end",
+                "aria-label": text("Close"), click: () => {
+                    this.root.hidden = true;
+                }}, "\u00d7")), this.pictures);
         this._divide();
     }
 
@@ -40,6 +50,8 @@
             }
         };
         this.waiting = this._info();
+        this.batch = parseInt(gradioApp().querySelector(
+            `#${this.tab}_batch_size input[type=number]`)?.value, 10) || 1;
         tick(true);
         // gradio 3 takes the values of a request when the button is pressed, from what has been
         // rendered by then; gradio 4 a frame later, once what else changes is rendered too
@@ -76,20 +88,32 @@
         }
         const {infotexts, index_of_first_image: first = 0} = JSON.parse(info);
         const images = this._images();
-        const made = (index) => infotexts[index].includes("Slothful Attention: v");
-        // a grid of all images, if there is one, lies before the first
-        const on = infotexts.findIndex((_, index) => index >= first && made(index));
-        const off = infotexts.findIndex((_, index) => index >= first && !made(index));
         if (images.length < infotexts.length) {
             return;
         }
         this.waiting = undefined;
-        if (on < 0 || off < 0) { // it was refused, or nothing was applied: the host says why
+        const made = (index) => infotexts[index].includes("Slothful Attention: v");
+        // batches are made off and on in turns; a grid of all, if there is one, lies before the first
+        const starts = Array.from({length: infotexts.length - first}, (_, index) => first + index)
+            .filter((index) => (index - first) % (2 * this.batch) < this.batch);
+        this.pairs = starts.map((off) => [off, off + this.batch])
+            .filter(([off, on]) => on < infotexts.length && made(on) && !made(off))
+            .map((pair) => pair.map((index) => images[index]));
+        if (this.pairs.length === 0) { // it was refused, or nothing was applied: the host says why
             return;
         }
-        this.off.src = images[off];
-        this.on.src = images[on];
+        this._show(0);
         this.root.hidden = false;
+        this.root.scrollIntoView({block: "nearest"});
+    }
+
+    /** Show a pair by its number; behind the last comes the first. */
+    _show(number) {
+        const count = this.pairs.length;
+        this.index = (number + count) % count;
+        [this.off.src, this.on.src] = this.pairs[this.index];
+        this.steps.hidden = count === 1;
+        slothfulAttention.elements.write(this.place, `${this.index + 1} / ${count}`);
     }
 
     /** The addresses of the gallery's images in their order. */

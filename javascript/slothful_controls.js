@@ -40,8 +40,7 @@
     }
 
     /** Whether the controls show these settings, those of a preset or of a wish. */
-    shows(settings) {
-        const values = this.values();
+    shows(settings, values = this.values()) {
         return this.declarations.every(({name, kind, site}) => {
             const weight = settings.block_weights[name];
             const wanted = site ? (weight === undefined ? 1 : weight) : settings[name];
@@ -54,6 +53,14 @@
     used(name, values) {
         const {methods = []} = this.byName[name] || {};
         return methods.length === 0 || methods.includes(values.method);
+    }
+
+    /** Those which say how strong what is chosen is: the method's, or those of what stands alone. */
+    strengths(values) {
+        const marked = this.declarations.filter(({strength}) => strength);
+        const own = marked.filter(({methods}) => methods.includes(values.method));
+        return (own.length ? own : marked.filter(({methods}) => methods.length === 0)).map(
+            ({name}) => name);
     }
 
     /** Whether the chosen method has parameters of its own in a group of the page. */

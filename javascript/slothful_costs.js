@@ -5,15 +5,13 @@
     constructor(measured) {
         const {make, text} = slothfulAttention.elements;
         this.measured = measured;
-        this.words = make("p", {class: "slothful-caption"});
+        this.words = make("span", {class: "slothful-caption"});
         this.problem = make("p", {class: "slothful-caption", role: "status"});
         this.button = make("button", {type: "button", class: "slothful-button",
             click: () => this._start()}, text("Measure this machine"));
         this.bar = make("progress", {max: 1, value: 0, hidden: true,
             "aria-label": text("Measure this machine")});
-        this.root = make("section", {class: "slothful-costs",
-            "aria-label": text("Time on this machine")}, this.words,
-        make("div", {}, this.button, this.bar), this.problem);
+        this.root = make("p", {class: "slothful-costs"}, this.words, this.bar);
         this.error = "";
     }
 
@@ -21,15 +19,17 @@
      *  costs_problem, nothing}. */
     draw({model, seconds, costs_problem: problem, nothing}) {
         const {write, text} = slothfulAttention.elements;
-        this.root.hidden = model !== "loaded";
+        this.root.hidden = this.button.hidden = model !== "loaded";
         const values = seconds && {left: this._number(seconds.left),
             without: this._number(seconds.without)};
         write(this.words, !seconds
-            ? text("How long this takes is not known: this machine was not measured with this model.")
-            : nothing ? text("U-Net of this image: about {without} s; measured on this machine", values)
-                : text("U-Net of this image: about {left} s, without {without} s; measured on this " +
-                    "machine", values));
+            ? text("How many seconds is not known yet.")
+            : nothing ? text("U-Net of this image: about {without} s", values)
+                : text("U-Net of this image: about {left} s, without {without} s; measured on this machine",
+                    values));
         const said = this.error || (problem ? text(problem.text, problem) : "");
+        write(this.button, this.measuring ? text("Measuring; this takes about half a minute.")
+            : seconds ? text("Measure again") : text("Measure this machine"));
         this.problem.hidden = said === "";
         write(this.problem, said);
     }
@@ -41,9 +41,7 @@
     async _start() {
         const {write, text, change} = slothfulAttention.elements;
         const {say} = slothfulAttention.messages;
-        if (this.bar.hidden === false) {
-            return;
-        }
+        this.measuring = true;
         this.bar.hidden = false;
         change(this.button, {disabled: true});
         write(this.button, text("Measuring; this takes about half a minute."));
@@ -60,6 +58,7 @@
         }
         this.error = state.error ? text("This machine could not be measured: {reason}.",
             {reason: say(state.error)}) : "";
+        this.measuring = false;
         this.bar.hidden = true;
         change(this.button, {disabled: false});
         write(this.button, text("Measure this machine"));

@@ -20,10 +20,11 @@
         this.buttons = wishes.map(([level, label, title]) => make("button", {type: "button",
             class: "slothful-button", title, "data-level": level,
             click: () => this._wish(level)}, label));
-        const group = make("div", {class: "slothful-presets slothful-lazy", role: "group",
-            "aria-label": text("Lazy")}, make("strong", {}, text("Lazy")), ...this.buttons);
+        const group = make("div", {class: "slothful-lazy", role: "group",
+            "aria-label": text("Lazy")}, ...this.buttons);
         this.words = make("p", {class: "slothful-caption", "aria-live": "polite"});
-        controls.element("lazy_buttons").replaceChildren(group, this.words);
+        this.root = make("div", {class: "slothful-wish"},
+            make("strong", {class: "slothful-name"}, text("Lazy")), group, this.words);
         this._draw();
     }
 

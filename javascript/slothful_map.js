@@ -20,13 +20,13 @@
         }}, this.label, this.range, this.shown,
         make("button", {type: "button", class: "slothful-small", "aria-label": text("Close"),
             click: () => this._close()}, "\u00d7"));
+        this.caption = make("p", {class: "slothful-caption"});
         this.root = make("section", {class: "slothful-map", "aria-label": text("U-Net map")},
-            make("p", {class: "slothful-caption"}, text("Tokens per key. Click a block to change its weight.")),
-            this.grid, this.editor);
+            this.caption, this.grid, this.editor);
     }
 
     /** Draw `view`: {sites, values, weights: limits, plan(name): the site's plan or null at the
-     *  moment, selected, nothing: whether nothing is applied at all}. */
+     *  moment, selected, agents: whether keys are agents}. */
     draw(view) {
         const {change, write, text, number} = slothfulAttention.elements;
         this.view = view;
@@ -35,12 +35,18 @@
             this.names = names;
             this._build(view.sites);
         }
+        const words = [view.agents ? text("Tokens per agent; click to change a weight.")
+            : text("Tokens per key; click to change a weight.")];
+        if (view.sites.some((site) => view.plan(site.name)?.asleep)) {
+            words.push(text("z: asleep"));
+        }
+        write(this.caption, words.join(" \u00b7 "));
         for (const site of view.sites) {
             const plan = view.plan(site.name);
             const weight = view.values[site.name] ?? 1;
             const [cell, value] = this.cells[site.name];
             const words = this._words(plan);
-            write(value, !plan ? (view.nothing ? "" : "\u2013") : plan.asleep ? "z" : number(plan.stride));
+            write(value, !plan ? text("off") : plan.asleep ? "z" : number(plan.stride));
             // strides are perceived by their ratio: 1 is the page's own colour, 16 and more the full one
             const heat = plan && !plan.asleep ? Math.min(Math.max(Math.log(plan.stride) / Math.log(16), 0), 1) : 0;
             cell.style.setProperty("--slothful-heat", (plan && !plan.asleep ? 0.12 + 0.88 * heat : 0).toFixed(2));
@@ -64,7 +70,7 @@
     _words(plan) {
         const {text, number} = slothfulAttention.elements;
         if (!plan || plan.asleep) {
-            return text(plan ? "asleep" : "skipped");
+            return plan ? text("asleep") : text("off");
         }
         const values = {tokens: number(plan.stride), keys: plan.keys};
         const words = plan.agents ? text("{tokens} tokens per agent, {keys} agents", values)

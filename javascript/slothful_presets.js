@@ -1,119 +1,111 @@
-// The presets as buttons, each with a tiny drawing of its schedule, and the name of the loaded one.
+// The presets as a row of buttons, from safe to strong, with what saves one and what resets.
 
 (globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).PresetButtons = class {
     constructor(controls) {
         const {make, text} = slothfulAttention.elements;
         this.controls = controls;
         this.presets = [];
-        this.clicks = 0;
-        this.loaded = null; // the name in the box, once the controls have been seen to agree
+        this.asks = 0;
+        this.pressed = null; // the preset whose values the controls show
+        const button = (words, click) => make("button",
+            {type: "button", class: "slothful-button", click}, words);
         this.row = make("div", {class: "slothful-presets", role: "group",
             "aria-label": text("Presets")});
-        this.words = make("p", {class: "slothful-caption", "aria-live": "polite"});
-        controls.element("preset_buttons").replaceChildren(this.row, this.words);
-        this.box = controls.element("preset").querySelector("input, textarea");
+        this.others = make("div", {class: "slothful-presets", role: "group",
+            "aria-label": text("More presets")});
+        this.words = make("p", {class: "slothful-caption", "aria-live": "polite", hidden: ""});
+        this.saving = button(text("Save as"), () => this._open(this.form.hidden));
+        this.deleting = button(text("Delete"), () => this._ask("preset_delete", this.pressed.name));
         this.names = make("datalist", {id: `slothful-names-${controls.tab}`});
-        this.box.setAttribute("list", this.names.id);
-        this.row.after(this.names);
-        this.box.addEventListener("input", (event) => {
-            if (event.isTrusted) { // typed by a person, who is about to save under this name
-                this.loaded = null;
-            }
-        });
+        this.name = make("input", {type: "text", maxlength: 64, list: this.names.id,
+            "aria-label": text("Name of the preset"), placeholder: text("Name of the preset")});
+        this.form = make("form", {class: "slothful-form", hidden: "",
+            submit: (event) => this._save(event), keydown: (event) => this._key(event)},
+        this.name, make("button", {class: "slothful-button"}, text("Save")), this.names);
+        this.deleting.hidden = true;
+        this.root = make("section", {id: `${controls.element("drawings").id.slice(0, -8)}preset_buttons`,
+            "aria-label": text("Presets")},
+        make("div", {class: "slothful-head"}, make("strong", {}, text("Presets")),
+            make("span", {class: "slothful-caption"}, text("from safe to strong")),
+            make("span", {class: "slothful-buttons"}, this.deleting, this.saving,
+                button(text("Reset"), () => controls.element("preset_reset").click()))),
+        this.form, this.row, this.words);
+        this.folded = make("section", {"aria-label": text("More presets")},
+            make("p", {class: "slothful-caption"}, text("More presets")), this.others);
     }
 
-    /** Draw `presets`: [{name, own, description, settings}]. */
+    /** Draw `presets`: [{name, own, folded, brief, description, settings}]. */
     draw(presets) {
-        const {make, text} = slothfulAttention.elements;
-        // those of one's own come last
-        this.presets = [...presets.filter(({own}) => !own), ...presets.filter(({own}) => own)];
-        this.words.textContent = text("Hover over a preset to see what it does.");
-        this.names.replaceChildren(...this.presets.map(({name, own}) => make("option", {
-            value: name, label: own ? text("your own") : text(name)})));
-        this.row.replaceChildren(...this.presets.map((preset) => this._button(preset)));
+        const {make} = slothfulAttention.elements;
+        if (presets.some(({name, own}) => own && name === this.name.value.trim())) {
+            this._open(false); // it has been saved
+        }
+        this.presets = presets;
+        this.names.replaceChildren(...presets.filter(({own}) => own).map(
+            ({name}) => make("option", {value: name})));
+        for (const [place, folded] of [[this.row, false], [this.others, true]]) {
+            place.replaceChildren(...presets.filter((one) => one.folded === folded).map(
+                (preset) => this._button(preset)));
+        }
+        this.look(this.controls.values());
     }
 
-    _button({name, own, description, settings}) {
+    _button({name, own, brief, description, settings}) {
         const {make, text} = slothfulAttention.elements;
         const words = text(description) || text("A preset of your own.");
-        const explain = () => {
-            this.words.textContent = words;
-        };
-        const mark = make("small", {class: "slothful-own"}, text("your own"));
         return make("button", {
             type: "button", class: "slothful-preset", title: words, "data-preset": name,
-            "aria-label": `${text(name)}: ${words}`,
-            click: () => this._pick(name), mouseenter: explain, focus: explain,
-        }, this._icon(settings), make("span", {}, own ? name : text(name)), ...(own ? [mark] : []));
+            "aria-label": `${own ? name : text(name)}: ${words}`,
+            click: () => this._ask("preset_load", name),
+        }, slothfulAttention.icons.icon(this.controls, settings),
+        make("b", {}, own ? name : text(name)), make("small", {}, own ? text("your own") : text(brief)));
     }
 
-    /** Hand the name to the server, which answers with the values of all controls. */
-    _pick(name) {
-        this.clicks += 1;
+    /** Hand a name to the server, which does the rest. */
+    _ask(what, name) {
+        this.asked = name;
+        this.asks += 1;
         // counted, for gradio tells the server of nothing but what has changed
-        this._write(this.controls.element("preset_pick").querySelector("textarea, input"),
-            `${name}/${this.clicks}`);
-    }
-
-    _write(box, content) {
-        box.value = content;
+        const box = this.controls.element(what).querySelector("textarea, input");
+        box.value = `${name}/${this.asks}`;
         updateInput(box);
     }
 
-    /** Take the name out of the box once the controls no longer show what it names. */
-    look() {
-        const name = this.box.value;
-        const preset = name && this.presets.find((one) => one.name === name);
-        if (!preset) {
-            this.loaded = null;
-        } else if (this.controls.shows(preset.settings)) {
-            this.loaded = name;
-        } else if (this.loaded === name) {
-            this.loaded = null;
-            this._write(this.box, "");
-        }
-        for (const button of this.row.children) {
-            slothfulAttention.elements.change(button,
-                {"aria-pressed": String(button.dataset.preset === this.loaded)});
+    _open(open) {
+        this.form.hidden = !open;
+        slothfulAttention.elements.change(this.saving, {"aria-expanded": String(open)});
+        if (open) {
+            this.name.value = this.pressed && this.pressed.own ? this.pressed.name : "";
+            this.name.focus();
         }
     }
 
-    /** What the method does to the tokens, and over it how it changes in time. */
-    _icon(settings) {
-        const {make} = slothfulAttention.elements;
-        const {strength, finest, timeRatio} = slothfulAttention.formulas;
-        const signs = {
-            tiling: "M8 0V18M16 0V18M24 0V18M0 6H32M0 12H32",
-            merging: "M4 3L12 9L4 15M4 9H28M20 3L28 9L20 15",
-            downsampling: "M2 2H14V16H2ZM20 5H28V13H20ZM14 9H20",
-        };
-        const icon = make("svg", {viewBox: "0 0 32 18", width: 32, height: 18,
-            "aria-hidden": "true"});
-        for (const [group, sign] of Object.entries(signs)) {
-            if (this.controls.usesGroup(group, settings)) {
-                icon.append(make("path", {class: "slothful-sign", d: sign}));
-            }
+    _save(event) {
+        event.preventDefault();
+        this._ask("preset_save", this.name.value);
+    }
+
+    _key(event) {
+        if (event.key === "Escape") {
+            event.stopPropagation(); // the webui's own meaning is to interrupt
+            this._open(false);
+            this.saving.focus();
         }
-        if (settings.sleep !== "nothing") {
-            icon.append(make("path", {class: "slothful-sign", d: "M10 4H22L10 14H22"}));
+    }
+
+    /** Press the button of the preset that the controls show, as long as they do. */
+    look(values) {
+        const {change, write, text} = slothfulAttention.elements;
+        const shown = this.presets.filter((one) => this.controls.shows(one.settings, values));
+        // of several with the same values the one that was asked for, or one's own
+        this.pressed = shown.find(({name}) => name === this.asked)
+            || shown.find(({own}) => own) || shown[0] || null;
+        for (const button of [...this.row.children, ...this.others.children]) {
+            const pressed = this.pressed !== null && button.dataset.preset === this.pressed.name;
+            change(button, {"aria-pressed": String(pressed)});
         }
-        if (settings.negative !== "computed") {
-            icon.append(make("path", {class: "slothful-sign", d: "M2 9H12M20 9H30M25 4V14"}));
-        }
-        const add = (side, height) => {
-            const points = Array.from({length: 17}, (_, i) => i / 16).map((time) =>
-                `${(time * 32).toFixed(1)},${(17 - 16 * Math.min(height(time), 1)).toFixed(1)}`);
-            icon.append(make("path", {class: `slothful-curve slothful-${side}`,
-                d: `M${points.join("L")}`}));
-        };
-        if (this.controls.used("in_slothful", settings)) {
-            for (const side of ["in", "out"]) {
-                add(side, (time) => strength(settings, finest(side), time) / 10);
-            }
-        } else if (this.controls.used("peak_time", settings) && settings.time_decay > 0) {
-            add("in", (time) =>
-                0.9 * timeRatio(time, settings.peak_time, settings.time_decay));
-        }
-        return icon;
+        this.deleting.hidden = !(this.pressed && this.pressed.own);
+        this.words.hidden = !(this.pressed && this.pressed.description);
+        write(this.words, this.pressed ? text(this.pressed.description) : "");
     }
 };

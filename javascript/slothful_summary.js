@@ -1,4 +1,4 @@
-// What is left to compute, pass by pass, and what to be careful about.
+// What is saved, what is left to compute of each pass, and what to be careful about.
 
 (globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).Summary = class {
     constructor() {
@@ -10,12 +10,15 @@
             make("thead", {}, make("tr", {}, ...heads.map((h) => make("th", {scope: "col"}, h)))),
             this.rows);
         this.notes = make("p", {class: "slothful-notes", role: "status"});
+        this.bar = this._bar();
+        this.words = make("strong");
+        this.saved = make("p", {class: "slothful-saved", hidden: ""}, this.bar, this.words);
         this.root = make("section", {class: "slothful-summary",
             "aria-label": text("Remaining computation")}, this.table, this.held);
     }
 
     /** Draw `answer`, what the server said: {passes, model, nothing: why nothing will change, or
-     *  null} or {error}. `notes` is placed by whoever made this. */
+     *  null} or {error}. `notes` and `saved` are placed by whoever made this. */
     draw(answer) {
         const {make, write, text, number} = slothfulAttention.elements;
         const passes = (answer.passes || []).filter((pass) => pass.left);
@@ -33,6 +36,7 @@
                 make("td", {}, this._share(left.attention, least)),
                 make("td", {}, this._share(left.unet, least)))));
         }
+        this._drawSaved(answer, least);
         this.held.hidden = !answer.held || this.table.hidden;
         write(this.held, text("Sleep holds about {size} MiB for each image of a batch.", {
             size: number(answer.held || 0, answer.held < 10 ? 1 : 0)}));
@@ -41,10 +45,32 @@
         write(this.notes, notes.join(" "));
     }
 
+    /** In one sentence, for the whole image. */
+    _drawSaved({left, nothing}, least) {
+        const {write, text, number} = slothfulAttention.elements;
+        this.saved.hidden = !left || Boolean(nothing);
+        if (this.saved.hidden) {
+            return;
+        }
+        this._fill(this.bar, left.unet);
+        const shares = {unet: number(100 * Math.abs(1 - left.unet), 0)};
+        write(this.words, left.unet > 1 ? text("Adds {unet} % to the U-Net", shares)
+            : least ? text("Saves at most {unet} % of the U-Net", shares)
+                : text("Saves {unet} % of the U-Net", shares));
+    }
+
+    _bar() {
+        return slothfulAttention.elements.make("span", {class: "slothful-bar", "aria-hidden": "true"});
+    }
+
+    _fill(bar, part) {
+        bar.style.setProperty("--slothful-part", Math.min(part, 1).toFixed(3));
+    }
+
     _share(part, least) {
         const {make, text} = slothfulAttention.elements;
-        const bar = make("span", {class: "slothful-bar", "aria-hidden": "true"});
-        bar.style.setProperty("--slothful-part", Math.min(part, 1).toFixed(3));
+        const bar = this._bar();
+        this._fill(bar, part);
         const share = `${Math.round(part * 100)} %`;
         const cell = make("span", {class: "slothful-share"}, bar,
             least ? text("at least {share}", {share}) : share);

@@ -50,7 +50,7 @@
     _words(site, plan) {
         const {text, number} = slothfulAttention.elements;
         if (!plan) {
-            return text("{site}: skipped", {site});
+            return text("{site}: off", {site});
         }
         if (plan.asleep) {
             return text("{site}: asleep", {site});

@@ -1,4 +1,4 @@
-"""The page's control for a wish: a few buttons, which its script draws, and what they set."""
+"""What the page's control for a wish sets: a few buttons, which its script draws."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ class LazyBox(NamedTuple):
 
 def build_lazy(gr: Any, elem_id: Callable[[str], str]) -> LazyBox:
     """The components; call inside the accordion. `elem_id` is the script's."""
-    gr.HTML(f'<div id="{elem_id("lazy_buttons")}" class="slothful"></div>')
     boxes = LazyBox(
         gr.Textbox(elem_id=elem_id("lazy_ask"), visible=False),
         gr.Textbox(elem_id=elem_id("lazy_chosen"), visible=False),

@@ -16,17 +16,19 @@ from slothful_webui.presets import PresetFolders
 
 GROUPS = {
     "main": None,
-    "sleep": "Sleep",
-    "negative": "Negative prompt",
     "schedule": "Schedule",
     "in": "Input blocks",
     "out": "Output blocks",
+    "kept": "Kept tokens",
     "tiling": "Tiles",
     "merging": "Token merging",
     "downsampling": "Token downsampling",
     "agents": "Agents",
+    "sleep": "Sleep",
+    "negative": "Negative prompt",
     "channels": "Fewer channels",
     "limits": "Where it applies",
+    "sizes": "Width and height apart",
     "blocks": "Individual blocks",
     "vae": "VAE",
 }
@@ -52,16 +54,17 @@ def build_controls(
     """
     import gradio as gr  # here, so that generating without a page needs no gradio
 
+    gr.HTML(_panel(elem_id("drawings")))
     lazy_box = build_lazy(gr, elem_id)
     preset_box = build_presets(gr, elem_id)
     components: dict[str, Any] = {}
     groups: dict[str, Any] = {}
-    for group, heading in GROUPS.items():
-        with gr.Group() if heading is None else gr.Accordion(heading, open=False) as block:
-            groups[group] = block
-            _fill_group(gr, group, elem_id, components)
-        if group == "main":
-            gr.HTML(_panel(elem_id("drawings")))
+    with gr.Accordion("Advanced", open=False, elem_id=elem_id("advanced")):
+        gr.HTML(f'<div id="{elem_id("details")}" class="slothful"></div>')
+        for group, heading in GROUPS.items():
+            with gr.Group() if heading is None else gr.Accordion(heading, open=False) as block:
+                groups[group] = block
+                _fill_group(gr, group, elem_id, components)
     compare = gr.Checkbox(False, label="Compare", elem_id=elem_id("compare"), visible=False)
     compare.do_not_save_to_config = True
     controls = [components[control.name] for control in CONTROLS]
@@ -96,6 +99,9 @@ def _panel(elem_id: str) -> str:
             "group": control.parameter.group,
             "site": control.is_site,
             "label": control.label,
+            "brief": control.parameter.brief,
+            "help": control.parameter.help if control.parameter.brief else "",
+            "strength": control.parameter.is_strength,
             "methods": control.parameter.methods,
             "idle": control.parameter.idle,
             "choices": control.parameter.choices,
@@ -167,7 +173,7 @@ def _component(gr: Any, control: Control, elem_id: str) -> Any:
     parameter = control.parameter
     common = dict(label=control.label, elem_id=elem_id)
     if not control.is_site:
-        common["info"] = parameter.help
+        common["info"] = parameter.short_help
     if parameter.kind == "bool":
         return gr.Checkbox(value=control.default, **common)
     if parameter.kind == "choice":

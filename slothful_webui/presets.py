@@ -11,11 +11,26 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from slothful import Settings, SettingsError, echo
 
 SHIPPED = Path(__file__).resolve().parents[1] / "presets"
 """The folder of the presets that come with the extension."""
+
+ROW = (
+    *("merged keys", "composition-safe", "fast 2048", "fast 1024"),
+    *("i2i clean-up", "subtle detail", "soft", "hard contrast"),
+)
+"""The shipped presets in the page's row, from the one that changes images least to the one that
+changes them most, by docs/effects/effects.csv.
+"""
+
+FOLDED = (
+    *("asleep gentle", "asleep half", "asleep deep", "few steps with a negative prompt"),
+    *("like ComfyUI", "like HyperTile", "like ToDo", "like ToMe"),
+)
+"""Those that are folded up: sleep is what Lazy chooses, the originals' values are for comparing."""
 
 _NAME = re.compile(r"\w[\w .()+-]{0,63}")
 _DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -34,11 +49,12 @@ class PresetFolderError(PresetError, OSError):
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Settings under a name, with a sentence that says what they are for."""
+    """Settings under a name, with a sentence that says what they are for, and a few words of it."""
 
     name: str
     settings: Settings
     description: str = ""
+    brief: str = ""
 
 
 class PresetFolders:
@@ -65,6 +81,24 @@ class PresetFolders:
             else:
                 good.append(name)
         return good
+
+    def for_page(self) -> list[dict[str, Any]]:
+        """All presets that can be read, as the page shows them: those of `ROW`, the user's own, and
+        those of `FOLDED`.
+        """
+        place = {name: number for number, name in enumerate((*ROW, *FOLDED))}
+        shown = [
+            {
+                "name": preset.name,
+                "own": self.is_own(preset.name),
+                "folded": preset.name in FOLDED,
+                "brief": preset.brief,
+                "description": preset.description,
+                "settings": preset.settings.as_dict(),
+            }
+            for preset in map(self.load, self.names())
+        ]
+        return sorted(shown, key=lambda one: (one["folded"], place.get(one["name"], len(place))))
 
     def load(self, name: str) -> Preset:
         """One preset. Raises `PresetError` if there is none of this name or its file is damaged."""
@@ -177,7 +211,8 @@ def _read(path: Path, name: str) -> Preset:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         settings = Settings.from_mapping(content["settings"])
-        return Preset(name, settings, str(content.get("description", "")))
+        texts = (str(content.get(key, "")) for key in ("description", "brief"))
+        return Preset(name, settings, *texts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         # SettingsError is a ValueError and says which parameter
         reason = error if isinstance(error, SettingsError) else f"not a preset file ({error})"

@@ -65,22 +65,11 @@ def add_routes(
             return JSONResponse({"error": str(error)}, 429)
         return JSONResponse(told)
 
-    def preset_list() -> list[dict[str, Any]]:
-        return [
-            {
-                "name": preset.name,
-                "own": presets.is_own(preset.name),
-                "description": preset.description,
-                "settings": preset.settings.as_dict(),
-            }
-            for preset in map(presets.load, presets.names())
-        ]
-
     drawing.__annotations__["request"] = Request  # which the module does not have
     login = _login(app)
     app.add_api_route(f"{PREFIX}/drawing", drawing, methods=["POST"], dependencies=login)
     # not async: FastAPI then runs it on a thread of its own, beside the page's
-    app.add_api_route(f"{PREFIX}/presets", preset_list, methods=["GET"], dependencies=login)
+    app.add_api_route(f"{PREFIX}/presets", presets.for_page, methods=["GET"], dependencies=login)
     if measurement is None:
         return
 

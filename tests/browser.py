@@ -105,6 +105,8 @@ class HostPage:
 
     def open_group(self, heading: str) -> None:
         """Unfold one group of the accordion as soon as it is shown."""
+        if heading != "Advanced":
+            self.open_group("Advanced")
         header = self.control("enable").locator(".label-wrap", has_text=heading).last
         self.wait_until(header.is_visible)
         if "open" not in header.get_attribute("class").split():
@@ -120,6 +122,24 @@ class HostPage:
 
         self.wait_until(is_shown)
         return element
+
+    def preset(self, name: str):
+        """The button of a preset, unfolded where it is folded up."""
+        button = self.control("enable").locator(f"[data-preset='{name}']")
+        self.wait_until(lambda: button.count() > 0)
+        return self._shown(button)
+
+    def click_in_presets(self, words: str) -> None:
+        """Press one of the buttons beside the presets."""
+        self.control("preset_buttons").get_by_role("button", name=words, exact=True).click()
+
+    def save_preset(self, name: str) -> None:
+        """Save the values under a name."""
+        form = self.control("preset_buttons").locator("form")
+        if form.is_hidden():
+            self.click_in_presets("Save as")
+        form.locator("input").fill(name)
+        self.click_in_presets("Save")
 
     def value(self, name: str):
         """A control's value, as a person reads it."""

@@ -44,7 +44,7 @@ def test_accessible_in_both_themes_and_on_phones(host, theme, width):
 def test_every_control_is_reached_by_keyboard_with_focus_to_be_seen(page, panel):
     page.page.locator("#script_txt2img_slothful_attention_enable-visible-checkbox").focus()
     reached, unseen = set(), []
-    for _ in range(200):
+    for _ in range(350):
         page.page.keyboard.press("Tab")
         state = page.page.evaluate(
             """id => {
@@ -66,7 +66,7 @@ def test_every_control_is_reached_by_keyboard_with_focus_to_be_seen(page, panel)
             unseen.append(state["tag"])
     shown = {c.name for c in CONTROLS if page.control(c.name).is_visible()}
     assert shown <= reached
-    assert {"preset", "preset_buttons", "drawings"} <= reached
+    assert {"preset_buttons", "drawings", "details"} <= reached
     assert unseen == []
 
 
@@ -75,7 +75,7 @@ def test_a_drag_is_drawn_on_its_way_once_a_frame_and_asks_the_server_one_thing_a
 ):
     page.page.locator("#txt2img_hr-visible-checkbox").check()
     page.choose("method", "Near-sighted Attention")
-    page.wait_until(lambda: panel.locator("tbody tr").count() == 3)
+    page.wait_until(lambda: page.control("details").locator("tbody tr").count() == 3)
     page.page.evaluate(
         """() => {
             const seen = window.seen = {frames: 0, asking: 0, mostAsking: 0};
@@ -117,11 +117,12 @@ def test_the_page_in_japanese(tmp_path):
         page.open_groups()
         panel = page.control("drawings")
         page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
-        for words in ("入力ブロック", "残る計算量"):
-            assert words in panel.inner_text()
+        for words in ("入力と出力", "節約", "変化の小さい順", "キーあたりのトークン数"):
+            page.wait_until(lambda words=words: words in panel.inner_text())
+        assert "残る計算量" in page.control("details").inner_text()
         assert panel.locator(".slothful-peak").get_attribute("aria-label") == "効果のピーク時刻"
         button = page.page.locator("#tab_txt2img [data-preset='soft']")
-        assert button.inner_text() == "ソフト"
+        assert button.locator("b").inner_text() == "ソフト"
         assert "平均" in button.get_attribute("title")
         page.wait_until(lambda: "効果のピーク時刻" in page.control("peak_time").inner_text())
         _choices_in_japanese(page)
@@ -148,11 +149,13 @@ def _messages_in_japanese(page, panel):
     page.set_hidden("peak_time", "7")
     refused = "効果のピーク時刻は0 から 1 の範囲で指定してください"
     page.wait_until(lambda: refused in panel.inner_text())
-    page.control("preset_reset").click()
+    page.click_in_presets("リセット")
     page.wait_until(lambda: refused not in panel.inner_text())
     notice = page.page.locator(".toast-wrap")
-    page.choose("preset", "soft")
-    page.control("preset_save").click()
+    page.click_in_presets("名前を付けて保存")
+    form = page.control("preset_buttons").locator("form")
+    form.locator("input").fill("soft")
+    form.locator("input").press("Enter")
     page.wait_until(lambda: "Attention: 'soft' は拡張機能に付属する" in notice.inner_text())
     assert "警告" in notice.inner_text()
     note = page.control("in_mode").locator(".slothful-note")
@@ -183,7 +186,7 @@ def test_the_page_on_a_browser_without_newer_functions(embedded):
         panel = page.control("drawings")
         page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
         page.page.locator("#tab_txt2img [data-preset='soft']").click()
-        page.wait_until(lambda: page.value("preset") == "soft")
+        page.wait_until(lambda: page.value("time_decay") == 0)
         for method in reversed(Settings.parameter("method").choices):
             page.choose("method", method)
             page.wait_until(lambda method=method: page.value("method") == method)

@@ -68,18 +68,19 @@ def test_the_map_shows_which_blocks_sleep_at_the_moment(sleeping, panel):
 
 
 def test_what_is_left_is_said_for_the_whole_image_and_what_sleep_holds(sleeping, panel):
-    rows = panel.locator("tbody tr")
+    details = sleeping.control("details")
+    rows = details.locator("tbody tr")
     sleeping.wait_until(lambda: rows.count() == 3)
     shares = [int(row.locator("td").last.inner_text().split()[0]) for row in rows.all()]
     assert rows.nth(2).locator("th").inner_text() == "whole image"
     assert min(shares[:2]) <= shares[2] <= max(shares[:2]) < 100
-    assert re.search(r"Sleep holds about [\d.]+ MiB for each image of a batch", panel.inner_text())
+    assert re.search(r"Sleep holds about [\d.]+ MiB for each image", details.inner_text())
     # with a threshold it is said that less may sleep
     sleeping.type_number("sleep_threshold", "0.2")
     sleeping.wait_until(lambda: "at least" in rows.nth(2).inner_text())
     assert "At most the steps that are drawn so will sleep" in panel.inner_text()
     sleeping.choose("sleep", "nothing")
-    sleeping.wait_until(lambda: "Sleep holds" not in panel.inner_text())
+    sleeping.wait_until(lambda: "Sleep holds" not in details.inner_text())
 
 
 def test_too_many_blocks_awake_are_refused_where_they_are_set(sleeping, panel):

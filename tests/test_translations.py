@@ -118,16 +118,18 @@ def test_every_preset_is_translated():
     for name in presets.names():
         assert name in JAPANESE
         assert presets.load(name).description in JAPANESE, name
+        assert presets.load(name).brief in JAPANESE, name
 
 
 def test_every_parameter_is_translated():
     for parameter in Settings.parameters():
         assert parameter.label in JAPANESE, parameter.name
         assert parameter.help in JAPANESE, parameter.name
+        assert parameter.short_help in JAPANESE, parameter.name
 
 
 def test_every_heading_and_level_is_translated():
-    headings = [*GROUPS.values(), *SITE_ROWS.values(), *LEVELS]
+    headings = [*GROUPS.values(), *SITE_ROWS.values(), *LEVELS, "Advanced"]
     assert {heading for heading in headings if heading} <= JAPANESE.keys()
 
 
@@ -174,8 +176,10 @@ def test_nothing_is_translated_that_no_page_shows():
     }
     presets = PresetFolders([SHIPPED])
     shown = in_python | texts_of_scripts() | set(presets.names()) | {"base", "img2img", "hires"}
-    shown |= {presets.load(name).description for name in presets.names()}
-    shown |= {t for p in Settings.parameters() for t in (p.label, p.help, p.idle, *p.choices)}
+    for preset in map(presets.load, presets.names()):
+        shown |= {preset.description, preset.brief}
+    for p in Settings.parameters():
+        shown |= {p.label, p.help, p.brief, p.idle, *p.choices}
     composed = list(real_messages())
     for text in JAPANESE.keys() - shown:
         # texts with values, which Python has without the values' names or puts together

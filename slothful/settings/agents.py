@@ -20,6 +20,7 @@ class AgentParameters:
         "Agents",
         "What an agent is. cells: the average query of a cell. merged: the average of all queries "
         "that are similar to one of the cell.",
+        brief="What an agent is: the mean of a cell, or of similar queries.",
         choices=AGENT_POOLS,
         **_AGENTS,
     )
@@ -36,6 +37,7 @@ class AgentParameters:
         "Agents awake every",
         "In one step of this many the agents look at the image anew; in the others they repeat "
         "what they saw. 2.5 alternates between 3 and 2, 1 looks in every step.",
+        brief="In one step of this many the agents look anew.",
         range=(1, 10),
         step=0.1,
         **_AGENTS,

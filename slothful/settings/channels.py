@@ -20,6 +20,7 @@ def _share(label: str, which: str, more: str = "") -> Any:
         label,
         f"Share of the channels in which queries and keys are compared at the peak, {which}; 1 "
         f"compares all of them.{more}",
+        brief=f"Share of the channels that are compared {which}; 1 is all.",
         range=(0.05, 1),
         step=0.05,
         group="channels",

@@ -11,15 +11,17 @@ from .parameter import param
 _SAMPLES: dict[str, Any] = dict(group="downsampling", methods=(DOWNSAMPLING,))
 
 
-def _factor(default: float, label: str, which: str) -> Any:
+def _factor(default: float, label: str, which: str, **others: Any) -> Any:
     return param(
         default,
         label,
         f"Keys and values {which} are reduced by this factor along each side at the peak; 1 keeps "
         "all of them.",
+        brief=f"Fewer keys and values {which}, by this factor along each side.",
         range=(1, 10),
         step=0.1,
         **_SAMPLES,
+        **others,
     )
 
 
@@ -40,6 +42,8 @@ class DownsamplingParameters:
         ),
         **_SAMPLES,
     )
-    downsample_depth_1: float = _factor(2.0, "Factor at depth 1", "at the finest level")
+    downsample_depth_1: float = _factor(
+        2.0, "Factor at depth 1", "at the finest level", is_strength=True
+    )
     downsample_depth_2: float = _factor(1.0, "Factor at depth 2", "at the next level")
     downsample_depth_3: float = _factor(1.0, "Factor at depth 3", "at all deeper levels")

@@ -9,7 +9,7 @@ from typing import Any
 from .methods import PASSES
 from .parameter import param
 
-_PIXELS: dict[str, Any] = dict(group="limits", range=(0, 2048), step=64)
+_PIXELS: dict[str, Any] = dict(group="sizes", range=(0, 2048), step=64)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,7 @@ class LimitParameters:
         False,
         "Only where it is faster",
         "Skip blocks where the method would take more time than it saves, as on small images.",
+        brief="Skip blocks where the method would take longer than it saves.",
         group="limits",
     )
     block_weights: Mapping[str, float] = param(

@@ -16,8 +16,8 @@ _RATIOS = ("merge_ratio", "merge_ratio_img2img", "merge_ratio_hires")
 _PART: dict[str, Any] = dict(needs=_RATIOS, **_MERGES)
 
 
-def _ratio(default: float, label: str, help: str) -> Any:
-    return param(default, label, help, range=(0, 1), step=0.05, **_MERGES_SOME)
+def _ratio(default: float, label: str, help: str, **others: Any) -> Any:
+    return param(default, label, help, range=(0, 1), step=0.05, **_MERGES_SOME, **others)
 
 
 def _stride(axis: str) -> Any:
@@ -40,6 +40,8 @@ class MergingParameters:
         "Merge ratio",
         "Share of the tokens that are merged into others at the peak; at most "
         "1 - 1 / (stride x * stride y).",
+        brief="Share of the tokens that are merged at the peak.",
+        is_strength=True,
     )
     merge_ratio_img2img: float = _ratio(
         0.0, "Merge ratio, img2img", "Merge ratio for img2img; 0 uses the main merge ratio."
@@ -60,6 +62,7 @@ class MergingParameters:
         1,
         "Maximum downsampling",
         "1 merges at the finest level only, 2 also at the next level, up to 8 for all levels.",
+        brief="1 merges at the finest level only, 8 at all levels.",
         range=(1, 8),
         step=1,
         **_MERGES_SOME,
@@ -70,6 +73,7 @@ class MergingParameters:
         True,
         "Random destinations",
         "Choose new destinations at each step; when off, the first token of each cell is used.",
+        brief="Choose new destinations at each step.",
         **_MERGES_SOME,
     )
     merge_attention: bool = param(
@@ -88,11 +92,13 @@ class MergingParameters:
         True,
         "Merge keys and values only",
         "Self-attention keeps every query, so no detail is copied from one token to another.",
+        brief="Self-attention keeps every query.",
         **_MERGES_KEYS,
     )
     merge_proportional: bool = param(
         True,
         "Proportional attention",
         "In self-attention, a merged token carries the combined weight of the tokens in it.",
+        brief="A merged token carries the weight of the tokens in it.",
         **_MERGES_KEYS,
     )

@@ -26,6 +26,7 @@ class NegativeParameters:
         "the last step in which both were computed. in the attention: it runs for the prompt "
         "alone, and the negative prompt acts in its cross-attention, at a CFG scale of 1 too; in "
         "these steps the CFG scale has no effect.",
+        brief="Whether the negative prompt is computed in every step.",
         choices=NEGATIVES,
         **_NEGATIVE,
     )
@@ -34,6 +35,7 @@ class NegativeParameters:
         "Negative side awake every",
         "In one step of this many both sides are computed; 2.5 alternates between 3 and 2. 1 never "
         "sleeps.",
+        brief="In one step of this many both sides are computed.",
         range=(1, 10),
         step=0.1,
         needs=(f"negative={ASLEEP}",),
@@ -44,12 +46,14 @@ class NegativeParameters:
         "First steps with both sides",
         "Share of the steps at the start of each pass in which both sides are always computed; a "
         "negative side that sleeps is always computed in the first step.",
+        brief="Share of the first steps with both sides.",
         **_ENDS,
     )
     negative_last: float = param(
         0.05,
         "Last steps with both sides",
         "Share of the steps at the end of each pass in which both sides are always computed.",
+        brief="Share of the last steps with both sides.",
         **_ENDS,
     )
     negative_form: str = param(
@@ -58,6 +62,7 @@ class NegativeParameters:
         "NAG: the answers of cross-attention to the prompt are moved away from those to the "
         "negative prompt, as far as tau allows. VSF: both prompts are attended to at once, and the "
         "negative one's values are subtracted.",
+        brief="How the negative prompt acts there: NAG or VSF.",
         choices=FORMS,
         needs=(f"negative={IN_ATTENTION}",),
         **_NEGATIVE,
@@ -67,6 +72,7 @@ class NegativeParameters:
         "NAG scale",
         "How far the answers are moved away from those to the negative prompt; 1 does not move "
         "them.",
+        brief="How far answers are moved from those to the negative prompt.",
         range=(1, 15),
         step=0.1,
         **_NAG,
@@ -91,6 +97,7 @@ class NegativeParameters:
         0.5,
         "VSF strength",
         "By how much the negative prompt's values are multiplied before they are subtracted.",
+        brief="How strongly the negative prompt's values are subtracted.",
         range=(0, 4),
         step=0.05,
         needs=(f"negative_form={VSF}",),
@@ -103,6 +110,7 @@ class NegativeParameters:
         "sides are computed. push: the prompt's keys move away from the negative prompt's. share: "
         "each side sees the other's keys as well, with its own values. repel: the same, with its "
         "values subtracted.",
+        brief="What self-attention does with the keys of the other side.",
         choices=MIXES,
         **_NEGATIVE,
     )
@@ -111,6 +119,7 @@ class NegativeParameters:
         "Amount of mixing",
         "How far keys are pushed, or how much the other side's keys weigh beside its own; times "
         "the weights of blocks. 0 mixes nothing.",
+        brief="How strongly the other side's keys count; 0 mixes nothing.",
         range=(0, 2),
         step=0.05,
         **_MIX,

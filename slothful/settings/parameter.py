@@ -49,8 +49,10 @@ class Parameter:
     `minimum`, `maximum` and `step` belong to numbers and weights, `choices` to choices.
     `least` is what a number is at least if it is not 0, where 0 means that there is none.
     `group` names the part of the page on which the parameter is shown, `methods` the methods that
-    use it (none: all of them do). `needs` are conditions on other parameters, one of which must
-    hold for this one to have an effect: "merge_mlp" (on, or above 0), "in_k_blend<1",
+    use it (none: all of them do). `brief` says the most of `help` in one line, and is empty where
+    `help` is as short. `is_strength` marks what says how strong its methods are, or, where all use
+    it, how strong what stands beside them is. `needs` are conditions on other parameters, one of
+    which must hold for this one to have an effect: "merge_mlp" (on, or above 0), "in_k_blend<1",
     "downsample_depth_1>1", "downsample_mode=nearest". `idle` says what a user reads while none
     of them holds; {reason} is replaced by what is in the way.
     """
@@ -69,10 +71,17 @@ class Parameter:
     methods: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     idle: str = "No effect while {reason}."
+    brief: str = ""
+    is_strength: bool = False
 
     def used_by(self, method: str) -> bool:
         """Whether a method uses the parameter."""
         return not self.methods or method in self.methods
+
+    @property
+    def short_help(self) -> str:
+        """What the page says beside the control; all of `help` is shown on demand."""
+        return self.brief or self.help
 
     @property
     def range_text(self) -> str:

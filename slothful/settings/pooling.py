@@ -26,6 +26,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             "How the tokens of a cell are pooled: their average (AVG), their maximum (MAX), the "
             "strongest token (NORM), or an average in which outliers count less (SIM). Cells are "
             "rectangles (2D) or consecutive tokens in row order (1D).",
+            brief="How the tokens of a cell are pooled.",
             choices=MODES,
             needs=(f"{side}_k_blend", f"{side}_v_blend"),
             idle="Only 1D or 2D matters while {reason}.",
@@ -36,6 +37,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             f"{blocks}: depth decay",
             "How much weaker the effect is in deeper blocks; 0 applies it equally at all levels, "
             "large values keep the composition.",
+            brief="How much weaker the effect is in deeper blocks.",
             range=(0, 4),
             step=0.1,
             needs=needs,
@@ -46,14 +48,17 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             f"{blocks}: strength",
             "How many tokens share one key and value (or one agent) at the peak; 1 or less has no "
             "effect.",
+            brief="How many tokens share one key and value at the peak.",
             range=(0, 50),
             step=0.5,
+            is_strength=True,
             **shared,
         ),
         "k_blend": param(
             0.0,
             f"{blocks}: key blend",
             "0 keeps one token of each cell as the key (see Kept token), 1 pools the whole cell.",
+            brief="0 keeps one token of each cell as the key, 1 pools the cell.",
             range=(0, 1),
             step=0.05,
             **strong,
@@ -62,6 +67,7 @@ def _sides(side: str, blocks: str, slothful: float) -> dict[str, Any]:
             0.0,
             f"{blocks}: value blend",
             "0 keeps one token of each cell as the value (see Kept token), 1 pools the whole cell.",
+            brief="0 keeps one token of each cell as the value, 1 pools the cell.",
             range=(0, 1),
             step=0.05,
             **strong,

@@ -35,6 +35,7 @@ class ScheduleParameters:
         "Downsampling are HyperTile, ToMe and ToDo. Agent Attention is for study: a few agents "
         "look at the image for all tokens. With under half of the arithmetic, the U-Net's output "
         "is off by 3.9 %, with Slothful Attention by 1.4 %.",
+        brief="What is made cheaper: keys and values, tiles of the image, or both.",
         group="main",
         choices=(*METHODS, NO_METHOD),
     )
@@ -42,6 +43,7 @@ class ScheduleParameters:
         0.4,
         "Peak time",
         "When the effect is strongest: 0 is pure noise (start), 1 is the finished image (end).",
+        brief="When it is strongest: 0 is pure noise, 1 the finished image.",
         range=(0, 1),
         step=0.05,
         needs=_DECAYS,
@@ -60,6 +62,7 @@ class ScheduleParameters:
         "Time axis",
         "noise level: time follows the noise that is left in the latent. pass progress: time runs "
         "from 0 to 1 in each pass, so that img2img and hires passes get the whole schedule.",
+        brief="What time means: the noise that is left, or the progress of a pass.",
         choices=TIME_AXES,
         needs=_DECAYS,
         **_TIMED,
@@ -68,14 +71,15 @@ class ScheduleParameters:
         True,
         "Skip the middle block",
         "Skip the middle block, which decides the composition.",
-        group="schedule",
+        group="limits",
     )
     rounding: str = param(
         "stride",
         "Rounding",
         "stride: rounds the cells to whole tokens, as the original does. smooth: the number of "
         "cells follows the strength closely.",
-        group="schedule",
+        brief="Whether cells are rounded to whole tokens.",
+        group="kept",
         choices=ROUNDINGS,
         needs=(
             "in_slothful>0.5",
@@ -92,7 +96,8 @@ class ScheduleParameters:
         "Which token of a cell is kept when nothing is pooled. first: always the same one. "
         "jittered: a different one at each step. merged: like jittered, but it represents all "
         "similar tokens and carries their combined weight; stays closest to the original image.",
-        group="schedule",
+        brief="Which token of a cell is kept where nothing is pooled.",
+        group="kept",
         choices=KEPT,
         needs=(
             "in_k_blend<1",

@@ -33,6 +33,7 @@ class SleepParameters:
         "What sleeps",
         "Which part of the U-Net is not computed in every step, but repeats what it gave before. "
         "The larger the part, the more time is saved and the more the image changes.",
+        brief="The part of the U-Net that is not computed in every step.",
         group="sleep",
         choices=SLEEPS,
     )
@@ -41,8 +42,10 @@ class SleepParameters:
         "Awake every",
         "One step of this many is computed in full; 2.5 alternates between 3 and 2. 1 never "
         "sleeps.",
+        brief="One step of this many is computed; 1 never sleeps.",
         range=(1, 10),
         step=0.1,
+        is_strength=True,
         **_SLEEP,
     )
     sleep_every_img2img: float = _own_every("img2img", "img2img")
@@ -52,6 +55,7 @@ class SleepParameters:
         "First steps awake",
         "Share of the steps at the start of each pass that are always computed in full; the first "
         "step always is.",
+        brief="Share of the first steps that are always computed.",
         range=(0, 1),
         step=0.05,
         **_SLEEP,
@@ -77,6 +81,7 @@ class SleepParameters:
         0.0,
         "Sleep decay",
         "How fast sleep gets shorter away from that time; 0 keeps it the same in all steps.",
+        brief="How fast sleep gets shorter away from that time.",
         range=(0, 4),
         step=0.1,
         **_SLEEP,
@@ -86,6 +91,7 @@ class SleepParameters:
         "Blocks awake",
         "How many of the first and of the last blocks of the U-Net are computed while the deep "
         "blocks sleep.",
+        brief="How many first and last blocks are computed meanwhile.",
         range=(1, 11),
         step=1,
         group="sleep",
@@ -96,6 +102,7 @@ class SleepParameters:
         "While asleep",
         "last: repeats what it gave when it was last awake. linear: continues its last change, "
         "less and less the further ahead. curve: continues the curve through the last three.",
+        brief="What takes the place of what is not computed.",
         choices=FORECASTS,
         **_SLEEP,
     )
@@ -106,6 +113,7 @@ class SleepParameters:
         "more than this part of itself. This is measured while the image is made, so it is not "
         "known before which steps sleep, and the image depends on what else is in its batch. 0 "
         "measures nothing.",
+        brief="Compute a step once more than this is likely to have changed.",
         range=(0, 1),
         step=0.01,
         group="sleep",
@@ -116,6 +124,7 @@ class SleepParameters:
         "Fewest steps",
         "Passes of fewer steps never sleep: where steps are few, as with LCM, Turbo and Lightning, "
         "each one counts. An img2img or hires pass counts as the part of a whole one that it is.",
+        brief="Passes of fewer steps never sleep.",
         range=(1, 50),
         step=1,
         group="sleep",

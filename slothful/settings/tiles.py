@@ -30,13 +30,19 @@ class TileParameters:
         step=1,
     )
     tile_size: int = param(
-        16, "Tile size", "Maximum side length of a tile, in tokens.", **_TILE, **_STEADY
+        16,
+        "Tile size",
+        "Maximum side length of a tile, in tokens.",
+        is_strength=True,
+        **_TILE,
+        **_STEADY,
     )
     global_ratio: float = param(
         0.8,
         "Global ratio",
         "How much each tile sees of the rest of the image: the number of keys taken from the whole "
         "image, relative to the tile's own keys. Higher values keep the image coherent.",
+        brief="How much each tile sees of the rest of the image.",
         **_RATIO,
         **_STEADY,
     )
@@ -66,6 +72,7 @@ class TileParameters:
         "none",
         "Tile shift",
         "Move the tiles from step to step, so that seams do not stay in place; slightly slower.",
+        brief="Move the tiles from step to step, so that no seams stay.",
         group="tiling",
         methods=(*TILING, PLAIN_TILES),
         choices=SHIFTS,
@@ -84,14 +91,17 @@ class TileParameters:
         "Minimum tile size in pixels",
         "Minimum tile size at the peak, in pixels. A size that divides the image evenly is used "
         "where possible.",
+        brief="Minimum tile size at the peak, in pixels.",
         range=(32, 1024),
         step=16,
+        is_strength=True,
         **_PLAIN,
     )
     plain_scale_depth: bool = param(
         True,
         "Scale tiles with depth",
         "Enlarge the tiles (in tokens) in deeper blocks, in proportion to how coarse they are.",
+        brief="Enlarge the tiles in deeper, coarser blocks.",
         needs=("plain_max_depth>1",),
         **_PLAIN,
     )
@@ -108,6 +118,7 @@ class TileParameters:
         "Tile sizes to swap",
         "Number of tile sizes to alternate between at random, one per step; 1 always uses the "
         "smallest.",
+        brief="How many tile sizes alternate at random, one per step.",
         range=(1, 64),
         step=1,
         **_PLAIN,

@@ -16,6 +16,7 @@ class VaeParameters:
         "Tile the VAE",
         "Also tile the self-attention of the VAE, which turns images into latents and back. "
         "Saves memory on large images and rarely shows.",
+        brief="Also tile the self-attention of the VAE.",
         group="vae",
     )
     vae_tile_size: int = param(
