@@ -103,7 +103,7 @@
         const list = this.controls.declarations.map(({name}) => values[name]);
         const body = JSON.stringify({values: list, fields: fields});
         const image = this.controls.image();
-        return {values, body, image, key: [body, image?.src, this.root.clientWidth].join()};
+        return {values, body, image, key: [body, image?.src, this.chart.root.clientWidth].join()};
     }
 
     /** One request at a time, always of the latest values. */
@@ -149,6 +149,7 @@
             passes, (pass, step) => strides.most(pass, step), values.peak_time);
         const shown = passes[moment.pass];
         const plan = (name) => strides.plan(moment.pass, moment.step, name);
+        this.map.root.hidden = this.tiles.root.hidden = sites.length === 0;
         // two passes need the whole width
         this.parts.classList.toggle("slothful-wide", passes.length > 1);
         this.chart.draw({
@@ -159,7 +160,6 @@
         });
         this.root.classList.toggle("slothful-stale", Boolean(this.answer.error));
         this.moment.draw(moment, negative);
-        this.map.root.hidden = this.tiles.root.hidden = sites.length === 0;
         const finest = sites.filter((s) => s.depth === 1);
         const site = sites.find((s) => s.name === this.site) || finest[finest.length - 1];
         if (site && shown) {

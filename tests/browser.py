@@ -91,6 +91,21 @@ class HostPage:
         """Open one of the webui's tabs by its title."""
         self.page.locator("#tabs > .tab-nav button", has_text=tab).click()
 
+    def open_first_view(self):
+        """Unfold the accordion and nothing in it; its panel, with all that there is to draw."""
+        panel = self.control("drawings")
+
+        def is_shown() -> bool:
+            if panel.is_hidden():
+                self.control("enable").locator(".label-wrap").first.click()
+                self.page.wait_for_timeout(500)
+            return panel.locator(".slothful-cell").count() > 0
+
+        self.wait_until(is_shown)
+        self.preset("soft")
+        self.page.wait_for_timeout(500)
+        return panel
+
     def open_groups(self) -> None:
         """Unfold the accordion and everything in it."""
         # in one go, because the page may be showing and hiding groups meanwhile

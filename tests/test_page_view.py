@@ -31,22 +31,14 @@ SMALL_ONES = """accordion => [...accordion.querySelectorAll(
 
 @pytest.fixture
 def first(page):
-    """The panel with Advanced folded up, the server's answer drawn."""
-    page.enable()
-    page.control("enable").locator(".label-wrap").first.wait_for()
-    panel = page.control("drawings")
-    page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
-    page.preset("soft")
-    return panel
+    """The panel with Advanced folded up."""
+    return page.open_first_view()
 
 
 @pytest.mark.parametrize("width", MOST_HEIGHT)
 def test_the_first_view_fits_and_fingers_can_hit_it(host, width):
     with opened(host.port, width=width, theme="light") as page:
-        page.enable()
-        panel = page.control("drawings")
-        page.wait_until(lambda: panel.locator(".slothful-cell").count() > 0)
-        page.preset("soft")
+        panel = page.open_first_view()
         page.wait_until(lambda: "Saves" in panel.inner_text())
         accordion = page.control("enable")
         assert accordion.bounding_box()["height"] <= MOST_HEIGHT[width]
