@@ -7,7 +7,7 @@
         this.onPeak = onPeak;
         this.onMoment = onMoment;
         this.height = 116;
-        this.margin = {left: 26, right: 8, top: 20, bottom: 18, gap: 22};
+        this.margin = {left: 30, right: 8, top: 20, bottom: 18, gap: 22};
         this.back = make("g", {"aria-hidden": "true"});
         this.front = make("g", {"aria-hidden": "true"});
         this.peak = make("g", {

@@ -25,7 +25,7 @@
         this.root = make("section", {class: "slothful-compare", hidden: "",
             "aria-label": text("Comparison")},
         make("div", {class: "slothful-head"}, make("strong", {}, text("Comparison")), this.steps,
-            make("button", {type: "button", class: "slothful-button slothful-end",
+            make("button", {type: "button", class: "slothful-button",
                 "aria-label": text("Close"), click: () => {
                     this.root.hidden = true;
                 }}, "\u00d7")), this.pictures);

@@ -21,10 +21,11 @@
         const {change, write, text, number} = slothfulAttention.elements;
         this.names = this.controls.strengths(values);
         const [first] = this.names.map((name) => this.controls.byName[name]);
-        const label = this.names.length > 1 ? text("Strength") : text(first.label);
+        const isIdle = this.names.every((name) => idle[name]);
+        const label = this.names.length > 1 || isIdle ? text("Strength") : text(first.label);
         write(this.label, label);
         const limits = {min: first.minimum, max: first.maximum, step: first.step, "aria-label": label,
-            disabled: this.names.every((name) => idle[name]) ? "" : undefined};
+            disabled: isIdle ? "" : undefined};
         this.values = this.names.map((name) => values[name]);
         for (const input of [this.range, this.box]) {
             change(input, limits);
@@ -33,7 +34,7 @@
             }
         }
         const [low, high] = [Math.min(...this.values), Math.max(...this.values)];
-        write(this.words, limits.disabled === "" ? text("Nothing is applied.")
+        write(this.words, isIdle ? text("Nothing is applied.")
             : low < high ? text("input {input}, output {output}", {
                 input: number(this.values[0]), output: number(this.values[1])})
             : this.names.length > 1 ? text("tokens a key") : "");

@@ -37,8 +37,8 @@
      *  there is none, but steps differ by who sleeps in them, their dots alone. */
     series() {
         const {text} = slothfulAttention.elements;
-        const {passes, nothing} = this.answer;
-        if (nothing || !passes.some((pass) => pass.acts)) {
+        const {passes, nothing, sites} = this.answer;
+        if (nothing || sites.length === 0 || !passes.some((pass) => pass.acts)) {
             return [];
         }
         const values = (side) => passes.map(({times, acts}, pass) =>

@@ -91,6 +91,8 @@ def test_too_many_blocks_awake_are_refused_where_they_are_set(sleeping, panel):
     sleeping.type_number("sleep_awake_blocks", "8")
     sleeping.wait_until(lambda: said not in sleeping.control("enable").inner_text())
     sleeping.choose_checkpoint("small")
+    blocks = len(FAMILY_SITES["SD1, SD2"])
+    sleeping.wait_until(lambda: panel.locator(".slothful-cell").count() == blocks)
 
 
 @pytest.mark.parametrize(
