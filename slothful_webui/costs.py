@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +124,14 @@ def _encode(costs: MachineCosts) -> dict[str, Any]:
 def _decode(content: Mapping[str, Any], shape: UnetShape) -> MachineCosts:
     """Raises `ValueError` and what else goes wrong with what is no costs of this U-Net."""
     costs = MachineCosts(
-        blocks={
-            int(inside): tuple((float(x), float(y)) for x, y in line)
-            for inside, line in content["blocks"].items()
-        },
-        parts={str(name): float(rate) for name, rate in content["parts"].items()},
+        blocks={int(inside): _line(points) for inside, points in content["blocks"].items()},
+        parts={str(name): _line(points) for name, points in content["parts"].items()},
         attention={kind: Rates(**each) for kind, each in content["attention"].items()},
         **{name: float(content[name]) for name in ("hook", "search", "value")},
     )
     check_costs(costs, shape)
     return costs
+
+
+def _line(points: Sequence[Sequence[Any]]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in points)

@@ -157,11 +157,12 @@ def _device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(running)
     if running.type != "cpu":
         return running.type
-    return f"{_processor_name()}, {torch.get_num_threads()} threads"
+    return f"{processor_name()}, {torch.get_num_threads()} threads"
 
 
 @functools.cache  # the page asks with every drawing
-def _processor_name() -> str:
+def processor_name() -> str:
+    """Of this computer, as its maker calls it."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
         name = next(line for line in lines if line.startswith("model name"))

@@ -34,7 +34,7 @@ def rates(shape, operation, score, call, hook, search, value, block):
     """Costs of a machine on which an operation of a block takes `block` seconds."""
     kinds = {kind_of(each.site): Rates(operation, score, call) for each in shape.sites}
     blocks = {each.inside: ((1.0, block),) for each in shape.rest}
-    parts = dict.fromkeys(("cross", "mlp", "around"), block)
+    parts = dict.fromkeys(("cross", "mlp", "around"), ((1.0, block),))
     return MachineCosts(blocks, parts, kinds, hook, search, value)
 
 

@@ -15,6 +15,7 @@ import slothful
 from benchmarks.speed.memory import peak_memory
 from slothful import Settings
 from slothful.settings.methods import METHODS, SUBSAMPLING
+from slothful.tokens import likeness
 from standalone.attention import sdpa_attention
 from tests.unets import inputs, make_unet, run
 
@@ -97,6 +98,17 @@ def test_no_method_of_ours_needs_more_memory_than_none(unet, peak, plain_peak, m
         peak()  # layouts are made once and stay
         assert peak() <= plain_peak
         assert any(application.plans.values())
+
+
+def test_shares_of_groups_need_no_more_memory_than_none(unet, peak, plain_peak, monkeypatch):
+    """As on a GPU, of as many groups as it takes shares of."""
+    monkeypatch.setattr(likeness, "in_few_steps", lambda device: True)
+    few = dict.fromkeys(("in_slothful", "out_slothful"), 28)
+    with slothful.applied(unet, Settings(**few)) as application:
+        peak()
+        assert peak() <= plain_peak
+        groups = max(plan.key_count for plan in application.plans.values() if plan)
+    assert 4 * unet.model_channels < groups <= likeness.PRODUCTS * unet.model_channels
 
 
 def test_the_counter_sees_a_wait():

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import slothful
 from slothful import Moment, Settings, plan_site
 from slothful.planning.reduction import COMPARED_CHANNELS
-from slothful.tokens import group_means, key_inputs, weighted_attention
+from slothful.tokens import group_means, key_inputs, likeness, weighted_attention
 from slothful.tokens.group_means import GroupsByProducts, GroupsInBags, groups_of
 from slothful.tokens.kept import kept_index
-from slothful.tokens.likeness import features_of, join_alike
+from slothful.tokens.likeness import GroupsByShares, features_of, join_alike
 from slothful.tokens.weighted_attention import attention_with_bias, attention_with_channel
 from tests.test_hooks_device import Operations
 from tests.unets import make_unet, module_state, run
@@ -79,8 +79,9 @@ def test_every_token_is_in_one_mean(kind, batch, count, kept, seed):
         for place in range(kept):
             members = tokens[row, joined[row] == place]
             torch.testing.assert_close(found[row, place], members.mean(dim=0))
-    lengths = tokens.norm(dim=-1)
-    nearest = tokens @ tokens[:, places].transpose(1, 2) / lengths[:, None, places]
+    directions = tokens - tokens.mean(dim=-1, keepdim=True)
+    directions = directions / directions.norm(dim=-1, keepdim=True)
+    nearest = directions @ directions[:, places].transpose(1, 2)
     chosen = nearest.gather(2, joined[..., None])[..., 0]
     free = torch.ones(count, dtype=torch.bool)
     free[places] = False
@@ -143,6 +144,35 @@ def test_sizes_in_windows_count_what_a_window_holds(kind):
     sizes = kind(joined, 5, torch.float32).sizes_in(windows_of)
     expected = [torch.bincount(row[window], minlength=5) for row in joined for window in windows]
     assert torch.equal(sizes.long(), torch.stack(expected))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kept", [range(0, 90, 7), range(0, 90, 2), [0, 7, 7, 7]], ids=str)
+def test_shares_count_each_token_once_in_every_precision(dtype, kept):
+    """Also of kept tokens that are equal: none is left without a share."""
+    tokens = tokens_of(2, 90, 40, seed=3, dtype=dtype)
+    tokens[:, 3:6] = tokens[:, 7:8]
+    groups = GroupsByShares(features_of(tokens), torch.tensor(kept))
+    sizes, inside = groups.sizes, groups.sizes_in(lambda part: part[:, :30])
+    assert sizes.min() > 0
+    assert torch.allclose(sizes.sum(dim=1), torch.tensor(90.0), rtol=0.01)
+    assert torch.allclose(inside.sum(dim=1), torch.tensor(30.0), rtol=0.01)
+    means = groups.means(tokens)
+    assert means.dtype == dtype
+    # the whole is what it was
+    whole = (means.float() * sizes[..., None]).sum(dim=1) / 90
+    torch.testing.assert_close(whole, tokens.float().mean(dim=1), rtol=0.05, atol=0.02)
+
+
+def test_shares_are_those_of_the_groups_where_nothing_is_between_two():
+    tokens, kept = tokens_of(2, 120, 16, seed=5), torch.arange(0, 120, 9)
+    features = features_of(tokens)
+    hard = GroupsInBags(join_alike(features, kept), len(kept))
+    shared = GroupsByShares(features, kept)
+    torch.testing.assert_close(shared.sizes, hard.sizes.float(), rtol=0, atol=1e-3)
+    torch.testing.assert_close(shared.means(tokens), hard.means(tokens), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(shared.means(tokens[..., :3]), hard.means(tokens)[..., :3],
+                               rtol=1e-3, atol=1e-3)  # fmt: skip
 
 
 def test_it_does_not_matter_who_shares_the_batch():
@@ -226,9 +256,10 @@ def test_every_query_sees_each_token_once(sd1_unet, values, grid):
 
 
 @pytest.mark.skipif(torch.__version__ < (2, 1), reason="this torch takes no scale")
+@pytest.mark.parametrize("products", [0, 5], ids=["products", "shares"])
 @pytest.mark.parametrize("values", CASES.values(), ids=CASES)
-def test_a_gpus_way_gives_the_same(sd1_unet, values, monkeypatch):
-    """Means by products and weights as a channel, both done here on the CPU."""
+def test_a_gpus_way_gives_the_same(sd1_unet, values, products, monkeypatch):
+    """Means by products or shares and weights as a channel, done here on the CPU."""
     found, options = slothful.find_sites(sd1_unet)[0], Settings(**values)
     attention, tokens = found.attentions[0], tokens_of(2, 19 * 21, 32, seed=6)
     merges = plan_site(options, MOMENT, found.site, (19, 21)).merges
@@ -239,13 +270,15 @@ def test_a_gpus_way_gives_the_same(sd1_unet, values, monkeypatch):
         used.append(attention_with_channel)
         return attention_with_channel(*args)
 
-    monkeypatch.setattr(key_inputs, "groups_of", GroupsByProducts)
+    monkeypatch.setattr(likeness, "groups_of", GroupsByProducts)
+    monkeypatch.setattr(likeness, "PRODUCTS", products)
+    monkeypatch.setattr(likeness, "in_few_steps", lambda device: True)
     monkeypatch.setattr(weighted_attention, "_has_kernel", lambda device: True)
     monkeypatch.setattr(weighted_attention, "MANY_KEYS", 0)
     monkeypatch.setattr(weighted_attention, "attention_with_channel", channel)
     actual = at_site(sd1_unet, options, attention, tokens, (19, 21))
     assert bool(used) == merges
-    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 def at_site(unet, options, attention, tokens, grid):

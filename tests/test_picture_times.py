@@ -152,7 +152,7 @@ def test_a_table_says_the_median_of_the_rounds_and_as_many_steps_as_take_no_long
 
 def test_targets_are_judged_by_the_clock_on_a_cpu_and_by_the_kernels_on_a_gpu():
     made = picture("Euler", 20, (512, 512))
-    told = Conditions("sd15", 512, 512, 2, "cuda", "fp16", 1, "wall", 1, False)
+    told = Conditions("sd15", 512, 512, 2, "cuda", "fp16", 1, "wall", 1, False, "a card")
     slow = Row("deep blocks n = 3, 1 awake", 0.6, 0.0, 0.45, "8 of 20", 1.0)
     (by_clock,) = against_targets(told, made, [slow])
     (by_kernels,) = against_targets(told, made, [dataclasses.replace(slow, kernel_time=0.4)])

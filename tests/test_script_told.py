@@ -63,7 +63,7 @@ def test_where_the_machine_was_measured_it_says_what_it_would_have_been(sd1_unet
         asked.append((unet, given))
         rates = {kind: slothful.Rates(0.0, 0.0, 1.0) for kind in ("32x8", "64x8", "128x8")}
         blocks = {each.inside: ((1.0, 0.0),) for each in shape.rest}
-        parts = {"cross": 0.0, "mlp": 0.0, "around": 0.0}
+        parts = dict.fromkeys(("cross", "mlp", "around"), ((1.0, 0.0),))
         return slothful.MachineCosts(blocks, parts, rates, 0.0, 0.0, 0.0)
 
     request = Request(sd1_unet)

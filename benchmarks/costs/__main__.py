@@ -23,6 +23,7 @@ import torch
 import slothful
 from benchmarks.pictures.timing import CLOCKS
 from benchmarks.speed.attention import BACKENDS
+from benchmarks.speed.machine import machine_name
 from benchmarks.speed.models import make_inputs, make_unet
 from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only, read_size
 from slothful import Moment, Settings
@@ -88,7 +89,7 @@ def _check(unet, model: str, sizes: Sequence[tuple[int, int]], args) -> None:
     begin = time.perf_counter()
     costs = measure(unet, positional, keywords, clock=clock)
     print(
-        f"{model}, {args.device} {args.dtype}, {args.backend}, {torch.get_num_threads()} threads: "
+        f"{model}, {args.device} {args.dtype}, {args.backend}, {machine_name(args.device)}: "
         f"measured in {time.perf_counter() - begin:.0f} s\n"
     )
     print("| size | call | estimate, s | clock, s | off by |\n| --- | --- | --- | --- | --- |")

@@ -37,6 +37,7 @@ from benchmarks.pictures.sampling import Picture, picture
 from benchmarks.pictures.timing import CLOCKS, measure, script
 from benchmarks.pictures.variants import NONE, Variant, variants
 from benchmarks.speed.attention import BACKENDS
+from benchmarks.speed.machine import machine_name
 from benchmarks.speed.models import make_inputs, make_unet
 from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only, read_size
 from standalone.console import replace_unknown_letters
@@ -140,7 +141,7 @@ def _run(args, unet, model: str, group: list[Picture], chosen: dict[str, Variant
         measured = measure(unet, inputs, leaders, scripts, at, args.rounds, clock, bar.update)
     conditions = Conditions(
         model, *at.size, args.batch, args.device, args.dtype, torch.get_num_threads(),
-        args.clock, args.rounds, args.every_call,
+        args.clock, args.rounds, args.every_call, machine_name(args.device),
     )  # fmt: skip
     results = []
     for made in group:

@@ -43,12 +43,14 @@ class Conditions:
     clock: str
     rounds: int
     every_call: bool
+    machine: str
 
     def __str__(self) -> str:
         how = "every call run" if self.every_call else "each kind of call run, added up by the plan"
         return (
             f"{self.model} at {self.width}x{self.height}, batch {self.batch}, {self.device} "
             f"{self.dtype}, {self.threads} threads, {self.clock} time, {self.rounds} rounds, {how}"
+            f"\n{self.machine}"
         )
 
 

@@ -27,6 +27,7 @@ import slothful
 from benchmarks.speed import peers
 from benchmarks.speed.allowed import allowed_share
 from benchmarks.speed.attention import BACKENDS
+from benchmarks.speed.machine import machine_name
 from benchmarks.speed.models import make_inputs, make_unet
 from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only, read_size
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
@@ -155,8 +156,9 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
             allowed = allowed_share(own, shape, width, height, moment)
             table[index] = dataclasses.replace(row, allowed=allowed)
     conditions = Conditions(
-        model, width, height, args.batch, args.device, args.dtype, args.backend, args.rounds
-    )
+        model, width, height, args.batch, args.device, args.dtype, args.backend, args.rounds,
+        machine_name(args.device),
+    )  # fmt: skip
     if not args.json:
         print(f"\n{conditions}\n\n{as_table(table)}", flush=True)
     return [(conditions, row) for row in table]

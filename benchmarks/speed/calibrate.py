@@ -24,6 +24,7 @@ from torch import nn
 from tqdm import tqdm
 
 import slothful
+from benchmarks.speed.machine import machine_name
 from benchmarks.speed.options import DTYPES
 from slothful import Settings
 from slothful.planning.arithmetic import moved_values, saved_operations, saved_scores, searches
@@ -38,7 +39,7 @@ HOW = ({}, dict(kept_token="jittered"), dict(in_k_blend=1, in_v_blend=1))
 """Joined, subsampled and pooled."""
 
 
-class _OneSite(nn.Module):
+class OneSite(nn.Module):
     """A U-Net of one transformer block, with the names by which sites are found."""
 
     def __init__(self, channels: int):
@@ -64,7 +65,7 @@ def main() -> int:
     cases = list(itertools.product(CHANNELS, GRIDS))
     with sdpa_attention():
         for channels, grid in tqdm(cases, leave=False):
-            unet = _OneSite(channels).to(**options).eval()
+            unet = OneSite(channels).to(**options).eval()
             x, text = torch.randn(1, channels, *grid, **options), torch.randn(1, 77, 64, **options)
             rows += _measure(unet, (x, torch.tensor([600.0]), text), channels, args.rounds)
     *columns, gained = (np.array(column) for column in zip(*rows))
@@ -74,7 +75,8 @@ def main() -> int:
     constants, _ = nnls(columns * weight[:, None], gained * weight)
     right = (columns @ constants > 0) == (gained > 0)
     per_operation, *others = constants
-    print(f"{args.device} {args.dtype}: {1 / per_operation / 1e9:.1f} billion operations a second")
+    print(f"{machine_name(args.device)}, {args.dtype}")
+    print(f"{1 / per_operation / 1e9:.1f} billion operations a second")
     for name, constant in zip(("PER_SCORE", "FIXED", "MATCHING", "PER_VALUE"), others):
         print(f"{name} = {constant / per_operation:.3g}")
     losses = int((gained < 0).sum())

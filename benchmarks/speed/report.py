@@ -24,11 +24,12 @@ class Conditions:
     dtype: str
     backend: str
     rounds: int
+    machine: str
 
     def __str__(self) -> str:
         return (
             f"{self.model} at {self.width}x{self.height}, batch {self.batch}, {self.device} "
-            f"{self.dtype}, {self.backend}, {self.rounds} rounds"
+            f"{self.dtype}, {self.backend}, {self.rounds} rounds\n{self.machine}"
         )
 
 

@@ -44,14 +44,14 @@ class MachineCosts:
     """What a machine takes for the parts of one U-Net.
 
     `blocks`: for each number of blocks inside which a block lies (see `Site.inside`; -1: what
-    belongs to none), the seconds of all but self-attention. `parts`: seconds for an operation of
-    cross-attention ("cross"), feed-forward layers ("mlp") and what is around them in a transformer
-    ("around"). `attention`: by `kind_of` a site. `hook`, `search`, `value`: seconds for the hooks
+    belongs to none), the seconds of all but self-attention. `parts`: those of all cross-attentions
+    ("cross"), feed-forward layers ("mlp") and what is around them in transformers ("around").
+    `attention`: by `kind_of` a site. `hook`, `search`, `value`: seconds for the hooks
     of one changed attention, for one search of similar tokens and for one moved value.
     """
 
     blocks: Mapping[int, Line]
-    parts: Mapping[str, float]
+    parts: Mapping[str, Line]
     attention: Mapping[str, Rates]
     hook: float
     search: float
@@ -228,10 +228,15 @@ def _of_call(
         if inside is None or each < inside
     )
     without += _attention(shape, costs, size, rows)
+    rates = {
+        name: on_line(costs.parts[name], left * work) / work
+        for name, work in part_operations(shape, *size).items()
+        if work
+    }
     for each, plan in zip(shape.sites, plans):
         grid = grid_of(*size, each.site.level)
         with_them += attention_seconds(costs, plan, each.site, grid, left)
-        with_them -= left * _saved(each, plan, costs)
+        with_them -= _saved(each, plan, rates)
     return Seconds(without, with_them)
 
 
@@ -253,6 +258,17 @@ def rest_operations(shape: UnetShape, width: int, height: int) -> dict[int, floa
     return dict(found)
 
 
+def part_operations(shape: UnetShape, width: int, height: int) -> dict[str, float]:
+    """What a row asks of the parts of transformers besides self-attention, in operations."""
+    found = dict.fromkeys(("cross", "mlp", "around"), 0.0)
+    for each in shape.sites:
+        tokens = tokens_of(grid_of(width, height, each.site.level))
+        found["cross"] += tokens * each.cross + each.prompt
+        found["mlp"] += tokens * each.mlp
+        found["around"] += tokens * each.around
+    return found
+
+
 def attention_seconds(
     costs: MachineCosts, plan: SitePlan | None, site: Site, grid: Grid, rows: float
 ) -> float:
@@ -263,8 +279,8 @@ def attention_seconds(
     return rows * each + fixed
 
 
-def _saved(each: SiteShape, plan: SitePlan | None, costs: MachineCosts) -> float:
-    """Seconds besides self-attention that a plan saves a row."""
+def _saved(each: SiteShape, plan: SitePlan | None, rates: Mapping[str, float]) -> float:
+    """Seconds besides self-attention that a plan saves, at so many for an operation of a row."""
     alone = (("cross", "prompt"), ("mlp",), ("around",))
     none = dict.fromkeys(("cross", "prompt", "mlp", "around"), 0.0)
     saved = 0.0
@@ -272,21 +288,24 @@ def _saved(each: SiteShape, plan: SitePlan | None, costs: MachineCosts) -> float
         only = dataclasses.replace(
             each, **{**none, **{name: getattr(each, name) for name in names}}
         )
-        saved += only.saved(plan) * costs.parts.get(names[0], 0.0)
+        saved += only.saved(plan) * rates.get(names[0], 0.0)
     return saved
 
 
 def check_costs(costs: MachineCosts, shape: UnetShape) -> None:
     """Raises `ValueError` where these are no costs of a U-Net of this shape; says which number."""
-    numbers = {"hook": costs.hook, "search": costs.search, "value": costs.value, **costs.parts}
+    numbers: dict[str, float] = {
+        "hook": costs.hook, "search": costs.search, "value": costs.value
+    }  # fmt: skip
     for kind, rates in costs.attention.items():
         numbers |= {f"{kind} {name}": rate for name, rate in dataclasses.asdict(rates).items()}
-    for inside, line in costs.blocks.items():
+    lines = {f"blocks[{inside}]": line for inside, line in costs.blocks.items()}
+    for what, line in (lines | dict(costs.parts)).items():
         operations = [each for each, _ in line]
         if not line or any(one >= other for one, other in zip(operations, operations[1:])):
-            raise ValueError(f"blocks[{inside}] must have points of more and more operations")
-        numbers |= {f"blocks[{inside}]": min(seconds for _, seconds in line)}
-        numbers |= {f"operations of blocks[{inside}]": operations[0]}
+            raise ValueError(f"{what} must have points of more and more operations")
+        numbers |= {what: min(seconds for _, seconds in line)}
+        numbers |= {f"operations of {what}": operations[0]}
     for name, number in numbers.items():
         if not isinstance(number, (int, float)) or not 0 <= number < math.inf:
             raise ValueError(f"{name} must be a number from 0 on, got {number!r}")

@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from .devices import numbers, together
 
 FEW_GROUPS = 384
-"""Groups of which a GPU takes the means by products."""
+"""Groups whose means are taken by products at a time."""
+
+_WITHOUT_BAGS = ("mps", "privateuseone")
+"""Apple's devices and DirectML's."""
 
 
 class Groups(Protocol):
@@ -35,10 +38,9 @@ def groups_of(joined: torch.Tensor, count: int, dtype: torch.dtype) -> Groups:
 
     Either kind gives the same every time: sums by a GPU's atomic additions would not.
     """
-    device = joined.device.type
-    if device == "cpu" or (device == "cuda" and count > FEW_GROUPS):
-        return GroupsInBags(joined, count)
-    return GroupsByProducts(joined, count, dtype)
+    if joined.device.type in _WITHOUT_BAGS:
+        return GroupsByProducts(joined, count, dtype)
+    return GroupsInBags(joined, count)
 
 
 class GroupsInBags:

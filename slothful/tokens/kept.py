@@ -23,6 +23,13 @@ def kept_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
     return to_device((kept_y[:, None] * reduction.columns.length + kept_x).flatten(), device)
 
 
+@functools.lru_cache(maxsize=256)
+def filled_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
+    """The same, the last one repeated up to the next eight, as a GPU is slow at other numbers."""
+    kept = kept_index(reduction, torch.device("cpu"))
+    return to_device(torch.cat([kept, kept[-1:].expand(-len(kept) % 8)]), device)
+
+
 # random shifts make new windows every step, so the cache is kept small
 @functools.lru_cache(maxsize=64)
 def kept_outside(reduction: Reduction, tiling: Tiling) -> torch.Tensor:

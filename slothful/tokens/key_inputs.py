@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -9,12 +10,15 @@ import torch
 from einops import rearrange
 
 from ..planning.plan import Reduce
-from .group_means import Groups, groups_of
-from .kept import kept_index
+from ..planning.reduction import Reduction
+from .group_means import Groups
 from .layout import Layout
-from .likeness import features_of, join_alike
+from .likeness import features_of, groups_alike
 from .moving import split_queries, windows_of
 from .pooling import reduce_tokens
+
+_ROUNDING = 1e-5
+"""Sums of shares in single precision are off by less, relative to themselves."""
 
 
 class KeyInputs(NamedTuple):
@@ -41,12 +45,18 @@ class Match(NamedTuple):
 
 
 def match_tokens(
-    tokens: torch.Tensor, queries: torch.Tensor, layout: Layout, plan: Reduce
+    tokens: torch.Tensor,
+    queries: torch.Tensor,
+    layout: Layout,
+    plan: Reduce,
+    *,
+    weighed: bool = True,
 ) -> Match:
     """The groups of a plan that merges. `tokens`: (batch, tokens, channels); `queries`: the same,
     split into windows by `split_queries`.
 
-    Of a group of the whole grid a window counts only the tokens that are not its own.
+    Of a group of the whole grid a window counts only the tokens that are not its own. Where they
+    are `weighed` and nothing is tiled, there may be up to seven groups more than the plan says.
     """
 
     def own_of(part: torch.Tensor) -> torch.Tensor:
@@ -54,20 +64,38 @@ def match_tokens(
             return split_queries(part, layout, plan)
         return windows_of(part, layout.halo, plan)
 
-    features = features_of(tokens)
+    features, channels = features_of(tokens), tokens.shape[-1]
+
+    def groups_in(part: torch.Tensor, reduction: Reduction) -> Groups:
+        fills = weighed and plan.tiling is None
+        return groups_alike(part, reduction, channels, tokens.dtype, fills=fills)
+
     own = None
     if plan.reduction is not None:
-        joined = join_alike(own_of(features), kept_index(plan.reduction, tokens.device))
-        own = groups_of(joined, len(plan.reduction), tokens.dtype)
-        weights = own.sizes
-    else:
-        weights = torch.ones((len(queries), math.prod(plan.window)), device=tokens.device)
+        own = groups_in(own_of(features), plan.reduction)
     if plan.global_reduction is None:
-        return Match(own, None, weights.log().to(tokens.dtype))
-    joined = join_alike(features, kept_index(plan.global_reduction, tokens.device))
-    shared = groups_of(joined, len(plan.global_reduction), tokens.dtype)
-    sizes = shared.sizes.repeat_interleave(plan.windows, dim=0) - shared.sizes_in(own_of)
-    return Match(own, shared, torch.cat([weights, sizes], dim=1).log().to(tokens.dtype))
+        assert own is not None
+        return Match(own, None, _logarithm(own.sizes, tokens.dtype))
+    shared = groups_in(features, plan.global_reduction)
+    inside = shared.sizes_in(own_of).unflatten(0, (len(tokens), plan.windows))
+    # never less than nothing, however sums are rounded
+    outside = torch.rsub(inside, shared.sizes[:, None], alpha=1 - _ROUNDING)
+    weights = outside.flatten(0, 1)
+    window = math.prod(plan.window)
+    near = _ones(len(queries), window, tokens.device) if own is None else own.sizes
+    return Match(own, shared, _logarithm(torch.cat([near, weights], dim=1), tokens.dtype))
+
+
+def _logarithm(sizes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Of what is at least 0, in one step to another dtype."""
+    return torch.log(sizes, out=torch.empty_like(sizes, dtype=dtype))
+
+
+# kept on the device, so that a step sends nothing there
+@functools.lru_cache(maxsize=64)
+def _ones(rows: int, count: int, device: torch.device) -> torch.Tensor:
+    """(rows, count)"""
+    return torch.ones((1, count), device=device).expand(rows, -1)
 
 
 def key_inputs(

@@ -19,6 +19,8 @@ from ..planning.tiling import Tiling
 from .devices import numbers, to_device
 from .kept import kept_index, kept_outside
 
+_HOST = torch.device("cpu")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layout:
@@ -54,36 +56,40 @@ def own_in_view(plan: Reduce) -> bool:
 # random shifts make a new layout every step, so the caches are kept small
 @functools.lru_cache(maxsize=64)
 def _layout(plan: Reduce, device: torch.device) -> Layout:
+    # made on the host: a device would be waited for
     if plan.tiling is None:
-        return _of_whole_grid(plan, device)
-    return _in_view(plan, device) if own_in_view(plan) else _by_index(plan, plan.tiling, device)
+        made = _of_whole_grid(plan)
+    else:
+        made = _in_view(plan) if own_in_view(plan) else _by_index(plan, plan.tiling)
+    parts = (getattr(made, field.name) for field in dataclasses.fields(made))
+    return Layout(*(part if part is None else to_device(part, device) for part in parts))
 
 
-def _of_whole_grid(plan: Reduce, device: torch.device) -> Layout:
+def _of_whole_grid(plan: Reduce) -> Layout:
     """Without windows: nothing is dealt."""
     if plan.reduction is None or plan.pools:
         return Layout()
-    return Layout(sources=kept_index(plan.reduction, device))
+    return Layout(sources=kept_index(plan.reduction, _HOST))
 
 
-def _in_view(plan: Reduce, device: torch.device) -> Layout:
+def _in_view(plan: Reduce) -> Layout:
     """Windows that lie side by side, whose own keys are all of their tokens: only global keys are
     picked by index, and where they merge, every window sees them all.
     """
     if plan.merges:
         return Layout()
-    seen = _seen_outside(plan, plan.tokens, device)  # (W, global keys)
-    keys = numbers(0, device) if seen is None else seen.flatten()
+    seen = _seen_outside(plan, plan.tokens)  # (W, global keys)
+    keys = numbers(0, _HOST) if seen is None else seen.flatten()
     return Layout(keys=keys.int())
 
 
-def _by_index(plan: Reduce, tiling: Tiling, device: torch.device) -> Layout:
+def _by_index(plan: Reduce, tiling: Tiling) -> Layout:
     """Windows that overlap, or whose own keys are fewer or more than their tokens."""
     queries = answers = halo = sources = None
     if not tiling.side_by_side:
-        queries = _window_indices(plan.grid, tiling, device).flatten()
-        answers = _answer_indices(plan.grid, tiling, device)
-    own = _window_indices(plan.grid, plan.key_tiling or tiling, device)  # (W, own tokens)
+        queries = _window_indices(plan.grid, tiling).flatten()
+        answers = _answer_indices(plan.grid, tiling)
+    own = _window_indices(plan.grid, plan.key_tiling or tiling)  # (W, own tokens)
     if plan.pools and plan.key_tiling is not None:
         halo = own.flatten()
     made = plan.tokens  # before the whole grid's
@@ -92,10 +98,10 @@ def _by_index(plan: Reduce, tiling: Tiling, device: torch.device) -> Layout:
     elif plan.pools:
         # pooled tokens lie in a row: window 0, window 1, ..., the whole grid's
         made = len(tiling) * len(plan.reduction)
-        keys = numbers(made, device).reshape(len(tiling), -1)
+        keys = numbers(made, _HOST).reshape(len(tiling), -1)
     else:
-        keys = own[:, kept_index(plan.reduction, device)]
-    seen = _seen_outside(plan, made, device)
+        keys = own[:, kept_index(plan.reduction, _HOST)]
+    seen = _seen_outside(plan, made)
     if seen is not None:
         keys = torch.cat([keys, seen], dim=1)  # (W, K)
     keys = keys.flatten()
@@ -107,7 +113,7 @@ def _by_index(plan: Reduce, tiling: Tiling, device: torch.device) -> Layout:
     return Layout(*(index if index is None else index.int() for index in indices))
 
 
-def _seen_outside(plan: Reduce, made: int, device: torch.device) -> torch.Tensor | None:
+def _seen_outside(plan: Reduce, made: int) -> torch.Tensor | None:
     """The global keys of each window (W, global keys): their places in the grid, or, where they are
     pooled, behind those that are `made` before; None if there are none.
     """
@@ -115,14 +121,14 @@ def _seen_outside(plan: Reduce, made: int, device: torch.device) -> torch.Tensor
     if shared is None or windows is None:
         return None
     if plan.merges:
-        seen = numbers(len(shared), device).expand(len(windows), -1)
+        seen = numbers(len(shared), _HOST).expand(len(windows), -1)
     else:
-        seen = to_device(kept_outside(shared, windows), device)
-    return made + seen if plan.pools else kept_index(shared, device)[seen]
+        seen = kept_outside(shared, windows)
+    return made + seen if plan.pools else kept_index(shared, _HOST)[seen]
 
 
 @functools.lru_cache(maxsize=64)
-def _window_indices(grid: Grid, tiling: Tiling, device: torch.device) -> torch.Tensor:
+def _window_indices(grid: Grid, tiling: Tiling) -> torch.Tensor:
     """The tokens of each window: (windows, tokens a window)."""
     rows, columns = tiling.rows, tiling.columns
     tokens = torch.arange(grid[0] * grid[1]).reshape(grid)
@@ -131,11 +137,11 @@ def _window_indices(grid: Grid, tiling: Tiling, device: torch.device) -> torch.T
         for y in rows.starts
         for x in columns.starts
     ]
-    return to_device(torch.stack(windows), device)
+    return torch.stack(windows)
 
 
 @functools.lru_cache(maxsize=64)
-def _answer_indices(grid: Grid, tiling: Tiling, device: torch.device) -> torch.Tensor:
+def _answer_indices(grid: Grid, tiling: Tiling) -> torch.Tensor:
     """For each token of the grid its place in the window that owns it, counted through all
     windows: (height * width,).
     """
@@ -150,4 +156,4 @@ def _answer_indices(grid: Grid, tiling: Tiling, device: torch.device) -> torch.T
         answers[owned_y, owned_x] = window[
             owned_y.start - y : owned_y.stop - y, owned_x.start - x : owned_x.stop - x
         ]
-    return to_device(answers.flatten(), device)
+    return answers.flatten()

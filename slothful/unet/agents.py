@@ -106,7 +106,8 @@ class AgentHooks(Kind[Agents]):
         shared = self.layer.shared
         match = shared.match
         if match is None or len(match.log_weights) != len(tokens):
-            match = match_tokens(tokens, tokens, plan_layout(plan.pool, tokens.device), plan.pool)
+            layout = plan_layout(plan.pool, tokens.device)
+            match = match_tokens(tokens, tokens, layout, plan.pool, weighed=False)
         shared.match = match if self.layer.index + 1 < shared.count else None
         return match.own
 

@@ -16,7 +16,15 @@ from torch import nn
 
 from ..planning.cost import UnetShape
 from ..planning.plan import SitePlan
-from ..planning.seconds import MachineCosts, Timed, fit, rest_operations, timed
+from ..planning.seconds import (
+    MachineCosts,
+    Timed,
+    fit,
+    kind_of,
+    part_operations,
+    rest_operations,
+    timed,
+)
 from ..planning.site import LATENT_FACTOR, Grid, grid_of
 from ..settings.methods import SUBSAMPLING
 from ..settings.settings import Settings
@@ -120,18 +128,29 @@ def measure(
             torch.cuda.empty_cache()
             break
         spent = clock() - begin
-        progress(min(0.8 * spent / budget, 0.8))
+        progress(min(0.7 * spent / budget, 0.7))
         last = looked[size].whole
-        if following is None or spent + 1.3 * last * (following / size) ** 2 > 0.7 * budget:
+        if following is None:
+            break
+        # one size alone does not tell what a call takes however small it is
+        if len(looked) > 1 and spent + 1.3 * last * (following / size) ** 2 > 0.6 * budget:
             break
     samples = _full(shape, looked, caller.rows)
+    # attention grows fastest, and one of a kind alone takes a fraction of a call
+    for size in (each for each in sizes if each > max(looked)):
+        alone = caller.alone(size)
+        samples += alone
+        spent = clock() - begin
+        if spent + 6 * sum(each.seconds for each in alone) > 0.9 * budget:
+            break
+    progress(0.8)
     sides = list(looked)[-2:]
     for number, side in enumerate(sides, 1):
         samples += caller.planned(side)
         progress(0.8 + 0.2 * number / len(sides))
     attention, hook, search, value = fit(samples)
     return MachineCosts(
-        _blocks(shape, looked, caller.rows), _rates(shape, looked, caller.rows),
+        _blocks(shape, looked, caller.rows), _parts(shape, looked, caller.rows),
         attention, hook, search, value,
     )  # fmt: skip
 
@@ -200,7 +219,7 @@ class _Caller:
             grid = grid_of(side, side, site.level)
             for method in SUBSAMPLING:
                 settings = Settings(method=method, time_decay=0.0)
-                with _at_work(settings, self.unet) as application:
+                with at_work(settings, self.unet) as application:
                     plan: SitePlan | None = application.plan_at(site.name, grid, 500.0)
                     if plan is None:
                         continue
@@ -208,11 +227,22 @@ class _Caller:
                 samples.append(timed(plan, site, grid, self.rows, seconds))
         return samples
 
-    def _attend(self, modules: SiteModules, grid: Grid) -> None:
+    def alone(self, side: int) -> list[Timed]:
+        """One attention of each kind and level as it is, as in an image of this side."""
+        samples = []
+        chosen = {(kind_of(each.site), each.site.level): each for each in self.found}
+        for modules in chosen.values():
+            grid = grid_of(side, side, modules.site.level)
+            seconds = self._median(functools.partial(self._attend, modules, grid, 1))
+            site = dataclasses.replace(modules.site, layers=1)
+            samples.append(timed(None, site, grid, self.rows, seconds))
+        return samples
+
+    def _attend(self, modules: SiteModules, grid: Grid, layers: int | None = None) -> None:
         latent = self.dialect.latent_of(self.args, self.kwargs)
         shape = self.rows, grid[0] * grid[1], modules.site.channels
         tokens = _noise(shape, latent, self.dtype)
-        for attention in modules.attentions:
+        for attention in modules.attentions[:layers]:
             attention(tokens)
 
     def _median(self, run: Callable[[], None]) -> float:
@@ -275,7 +305,8 @@ class _Caller:
 
 
 @contextlib.contextmanager
-def _at_work(settings: Settings, unet: nn.Module) -> Iterator[Application]:
+def at_work(settings: Settings, unet: nn.Module) -> Iterator[Application]:
+    """Within, settings are at work on a U-Net of which parts are called alone."""
     application = Application(settings)
     try:
         application.follow(unet)
@@ -330,23 +361,23 @@ def _blocks(
     return {inside: tuple(points) for inside, points in lines.items()}
 
 
-def _rates(shape: UnetShape, looked: dict[int, _Looked], rows: int) -> dict[str, float]:
-    """Seconds for an operation of cross-attention, feed-forward layers and what is around them."""
-    side, seen = list(looked.items())[-1]
-    work: dict[str, float] = defaultdict(float)
-    for each in shape.sites:
-        height, width = grid_of(side, side, each.site.level)
-        work["cross"] += height * width * each.cross + each.prompt
-        work["mlp"] += height * width * each.mlp
-        work["around"] += height * width * each.around
-    inner = sum(
-        seconds
-        for (part, _), seconds in seen.parts.items()
-        if part in ("cross", "mlp", "attention")
-    )
-    taken = {
-        "cross": seen.parts.get(("cross", 0), 0.0),
-        "mlp": seen.parts.get(("mlp", 0), 0.0),
-        "around": max(seen.parts.get(("transformer", 0), 0.0) - inner, 0.0),
-    }
-    return {name: taken[name] / (rows * work[name]) for name in taken if work[name]}
+def _parts(
+    shape: UnetShape, looked: dict[int, _Looked], rows: int
+) -> dict[str, tuple[tuple[float, float], ...]]:
+    """The seconds of cross-attentions, feed-forward layers and what is around them."""
+    lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for side, seen in looked.items():
+        inner = sum(
+            seconds
+            for (part, _), seconds in seen.parts.items()
+            if part in ("cross", "mlp", "attention")
+        )
+        taken = {
+            "cross": seen.parts.get(("cross", 0), 0.0),
+            "mlp": seen.parts.get(("mlp", 0), 0.0),
+            "around": max(seen.parts.get(("transformer", 0), 0.0) - inner, 0.0),
+        }
+        for name, operations in part_operations(shape, side, side).items():
+            if operations:
+                lines[name].append((rows * operations, taken[name]))
+    return {name: tuple(points) for name, points in lines.items()}
