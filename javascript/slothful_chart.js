@@ -1,4 +1,4 @@
-// Tokens a key over time: a curve for each side, or one for both, with a dot for each step.
+// Tokens per key over time: a curve for each side, or one for both, with a dot for each step.
 
 (globalThis.slothfulAttention || (globalThis.slothfulAttention = {})).TimeChart = class {
     /** `onPeak(time)` and `onMoment(pass, time)` are called while the pointer or a key moves them. */

@@ -37,7 +37,7 @@
         write(this.words, isIdle ? text("Nothing is applied.")
             : low < high ? text("input {input}, output {output}", {
                 input: number(this.values[0]), output: number(this.values[1])})
-            : this.names.length > 1 ? text("tokens a key") : "");
+            : this.names.length > 1 ? text("tokens per key") : "");
     }
 
     /** Move all by what the larger one is moved. */

@@ -15,7 +15,7 @@ pytestmark = NEEDS_CHROMIUM
 
 
 def curve(panel, side, index=0):
-    """The points of a drawn curve as (time, tokens a key), read off its pixels and the scale."""
+    """The points of a drawn curve as (time, tokens per key), read off its pixels and the scale."""
     path = panel.locator(f"path.slothful-curve.slothful-{side}").nth(index)
     points = re.findall(r"([\d.]+),([\d.]+)", path.get_attribute("d"))
     field = panel.locator("rect.slothful-field").nth(index)
@@ -31,6 +31,7 @@ def test_the_curves_are_what_the_core_plans(page, panel, sd1_unet):
         plan = plan_site(settings, Moment(0, time), sites[name], (32, 32))
         return 1 if plan is None else plan.tokens / plan.key_count
 
+    page.set_size(256, 256)
     settings = Settings.from_mapping({"peak_time": 0.7, "time_decay": 3, "in_slothful": 20})
     for name, value in settings.changed().items():
         page.type_number(name, str(value))
