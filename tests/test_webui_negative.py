@@ -100,11 +100,11 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("options", "form"),
-    [*zip([*COMPOSED.values(), *NETWORKS.values()], itertools.cycle(["NAG", "VSF"]))],
-    ids=[*COMPOSED, *NETWORKS],
-)
+WITH_FAMILIES = [*COMPOSED.values(), *NETWORKS.values(), pytest.param(SDXL, marks=NEEDS_FAMILIES)]
+
+
+@pytest.mark.parametrize("form", ["NAG", "VSF"])
+@pytest.mark.parametrize("options", WITH_FAMILIES, ids=[*COMPOSED, *NETWORKS, "SDXL"])
 def test_the_negative_prompt_acts_in_the_attention(webui, options, form):
     asked, settings = {**ASKED, **options}, {**WITHIN, "negative_form": form}
     plain = webui.generate(**asked)[0][0]
