@@ -129,7 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
     rows = [row for row in read_rows(path).values() if int(row["seed"]) in seeds]
     for negative in NEGATIVES:
         own = [row for row in rows if row["negative"] == negative]
-        names = [name for name in chosen if _is_made(name, negative)]
+        made = {row["variant"] for row in own}
+        names = [name for name in chosen if name in made]
         print(f"negative prompt: {negative}", as_table(own, names), sep="\n\n", end="\n\n")
     return 0
 
