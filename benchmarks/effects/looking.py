@@ -162,14 +162,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows = []
-    for size in sizes:
+    named = {f"{width}x{height}": (width, height) for width, height in sizes}
+    for name, size in named.items():
         looking = Looking()
         for seed in range(FIRST_SEED, FIRST_SEED + args.images):
             caption = random_scene(np.random.default_rng(seed)).caption
             Images(model, "Euler", STEPS, size, CFG_SCALE).made(looking, [caption], [seed])
-        rows += [_row(size, *key, looks) for key, looks in looking.looks.items()]
-        own = [row for row in rows if row["size"] == f"{size[0]}x{size[1]}"]
-        print(f"{size[0]}x{size[1]}, {args.images} images", as_table(own), sep="\n\n", end="\n\n")
+        own = [_row(name, *key, looks) for key, looks in looking.looks.items()]
+        rows += own
+        print(f"{name}, {args.images} images", as_table(own), sep="\n\n", end="\n\n")
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "looking.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -177,17 +178,15 @@ def main(arguments: list[str] | None = None) -> int:
         writer.writeheader()
         writer.writerows(rows)
     print(path, end="\n\n")
-    for size in sizes:
-        print(f"{size[0]}x{size[1]}", _weights(model, args.images, size), sep="\n\n", end="\n\n")
+    for name, size in named.items():
+        print(name, _weights(model, args.images, size), sep="\n\n", end="\n\n")
     return 0
 
 
-def _row(
-    size: tuple[int, int], site: str, grid: Grid, head: int, looks: Sequence[Look]
-) -> dict[str, Any]:
+def _row(size: str, site: str, grid: Grid, head: int, looks: Sequence[Look]) -> dict[str, Any]:
     means = Look(*np.mean(looks, axis=0))
     return {
-        "size": f"{size[0]}x{size[1]}", "site": site, "tokens": f"{grid[1]}x{grid[0]}",
+        "size": size, "site": site, "tokens": f"{grid[1]}x{grid[0]}",
         "head": head, "tile_share": f"{tile_share(grid):.4f}",
         **{name: f"{value:.4f}" for name, value in means._asdict().items()},
     }  # fmt: skip

@@ -23,11 +23,16 @@ def kept_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
     return to_device((kept_y[:, None] * reduction.columns.length + kept_x).flatten(), device)
 
 
+def filled(kept: torch.Tensor) -> torch.Tensor:
+    """Indices (kept,) with the last one repeated up to the next eight: a GPU is slow at others."""
+    missing = -len(kept) % 8
+    return torch.cat([kept, kept[-1:].expand(missing)]) if missing else kept
+
+
 @functools.lru_cache(maxsize=256)
 def filled_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
-    """The same, the last one repeated up to the next eight, as a GPU is slow at other numbers."""
-    kept = kept_index(reduction, torch.device("cpu"))
-    return to_device(torch.cat([kept, kept[-1:].expand(-len(kept) % 8)]), device)
+    """`kept_index`, filled up to the next eight."""
+    return to_device(filled(kept_index(reduction, torch.device("cpu"))), device)
 
 
 # random shifts make new windows every step, so the cache is kept small

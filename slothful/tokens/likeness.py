@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from ..planning.reduction import COMPARED_CHANNELS, Reduction
 from .devices import numbers, to_device, together
 from .group_means import Groups, groups_of
-from .kept import filled_index, kept_index
+from .kept import filled, filled_index, kept_index
 
 _ROOM = 8
 """Likenesses that are held at a time, in multiples of the values that are compared: still less than
@@ -123,15 +123,13 @@ def join_alike(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     2023), where only the most similar join; here all do, as points join centres in k-means.
     """
     batch, tokens, width = features.shape
-    filled = kept
-    if len(kept) % 8:  # a GPU is slow at other numbers
-        filled = torch.cat([kept, kept[-1:].expand(-len(kept) % 8)])
-    centres = features.index_select(1, filled).transpose(1, 2)
+    compared = filled(kept)
+    centres = features.index_select(1, compared).transpose(1, 2)
     # in parts, as all likenesses at once could need more memory than the attention itself
-    parts = features.split(max(1, _ROOM * tokens * width // len(filled)), dim=1)
+    parts = features.split(max(1, _ROOM * tokens * width // len(compared)), dim=1)
     places = [torch.bmm(part, centres).argmax(dim=-1) for part in parts]
     joined = together(places)
-    if len(filled) > len(kept):  # products round as they like, and a copy may seem nearer
+    if len(compared) > len(kept):  # products round as they like, and a copy may seem nearer
         joined = joined.clamp_(max=len(kept) - 1)
     # a kept token may be equal to another one
     return joined.index_copy_(1, kept, _places(batch, len(kept), features.device))
