@@ -19,13 +19,15 @@ from PIL import Image
 import slothful
 from benchmarks.effects import variants
 from benchmarks.effects.__main__ import PARTS, main
-from benchmarks.effects.cost import attention_left
-from benchmarks.effects.pareto import Point, front
+from benchmarks.effects.cost import attention_left, peer_left
 from benchmarks.effects.peers import PEERS, padded_tiles
 from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError, borders, read_rows
 from benchmarks.effects.sweeps import sweeps
 from benchmarks.effects.table import Interval
 from benchmarks.effects.variants import Variant, plain
+from benchmarks.pictures.front import Point, front
+from benchmarks.pictures.quality import PEERS_SHOWN, Row, contestants, points
+from benchmarks.pictures.variants import PRESETS
 from slothful import METHODS, Moment, Settings
 from standalone.checkpoint import SMALL, load
 from tests.unets import make_unet, run
@@ -62,7 +64,7 @@ def test_names_tell_variants_apart_and_settings_are_valid():
 
 
 def test_every_peer_takes_part():
-    used = {variant.peer for part in PARTS.values() for variant in part()}
+    used = {variant.peer for part in PARTS.values() for variant in part()} | {*PEERS_SHOWN}
     assert used == {"", *PEERS}
 
 
@@ -95,28 +97,6 @@ def test_a_row_compares_the_picture_with_the_one_without_the_effect(folder):
 
 def _luminance(picture):
     return picture.astype(float) @ (0.2125, 0.7154, 0.0721) / 255
-
-
-@pytest.mark.slow
-def test_a_larger_picture_is_the_trained_sizes_drawn_over(tmp_path):
-    """With little noise it stays near the picture of its own seed at the trained size."""
-    conditions = dataclasses.replace(CONDITIONS, steps=4, seeds=2, denoising_strength=0.1)
-    study = Study(SMALL, tmp_path, conditions)
-    study.run(Variant("larger", {"peak_time": 0.6}, size=320), plain(320), "txt2img", 0)
-    small, large = (
-        [Image.open(study.path(variant, "txt2img", 0, seed)) for seed in study.seeds(0)]
-        for variant in (plain(256), plain(320))
-    )
-    assert {image.size for image in small} == {(256, 256)}
-    assert {image.size for image in large} == {(320, 320)}
-    distances = [[_distance(a, b) for b in small] for a in large]
-    assert distances[0][0] < 0.7 * distances[0][1]
-    assert distances[1][1] < 0.7 * distances[1][0]
-
-
-def _distance(one, other):
-    one, other = (np.asarray(image.resize((64, 64)), float) for image in (one, other))
-    return np.abs(one - other).mean()
 
 
 def test_finished_pictures_are_not_made_again(folder):
@@ -211,15 +191,14 @@ def test_the_arithmetic_left_is_what_the_estimate_says():
         )
         assert counted == pytest.approx(estimate.attention_share, rel=0.02)
     assert attention_left(model, plain(128), conditions) == 1
-    # one step of four is taken at the larger size, the last, far from the peak
-    enlarged = Variant("e", {"peak_time": 0, "time_decay": 4}, size=320)
-    last, all_four = (
-        dataclasses.replace(CONDITIONS, steps=4, denoising_strength=strength)
-        for strength in (0.01, 0.99)
-    )
-    assert attention_left(model, enlarged, last) == 1
-    assert attention_left(model, enlarged, all_four) < 0.9
     assert 0 < attention_left(model, Variant("t", peer="tomesd 0.5", size=128), CONDITIONS) < 1
+
+
+@pytest.mark.parametrize("peer", PEERS_SHOWN)
+def test_what_a_peer_leaves_of_the_u_net_is_less_than_all_and_more_than_its_attention(peer):
+    unet = load(SMALL).model.diffusion_model
+    attention = attention_left(load(SMALL), Variant("t", peer=peer, size=256), CONDITIONS)
+    assert attention < peer_left(unet, peer, 256) < 1
 
 
 def test_padding_changes_nothing_where_tiles_fit_and_is_seen_where_not():
@@ -233,13 +212,18 @@ def test_padding_changes_nothing_where_tiles_fit_and_is_seen_where_not():
         assert torch.allclose(padded, expected, atol=1e-4) == fits
 
 
-def test_what_contends_is_a_peer_or_a_method_at_its_defaults():
-    kinds = {kind: set() for kind in ("peer", "default", "settings")}
-    for variant in variants.contest():
-        kinds[variant.standing].add(variant.name.rpartition(" @")[0])
-    assert kinds["default"] == set(METHODS)
-    assert kinds["peer"] == set(variants.CONTEST_PEERS)
-    assert "merged keys" in kinds["settings"]
+def test_what_contends_is_a_peer_or_comes_as_it_is():
+    rows = [
+        Row("small", "Euler", "20", "256x256", name, "1", "0.5", "0.1", "0.1", "1")
+        for name in contestants()
+    ]
+    kinds = {kind: set() for kind in ("steps", "peer", "default", "settings")}
+    for point in points(rows, contestants()):
+        kinds[point.standing].add(point.name)
+    assert kinds["default"] == {*METHODS, *PRESETS}
+    assert {*PEERS_SHOWN, "DeepCache 3", "EasyCache"} <= kinds["peer"]
+    assert "Token Merging 0.7" in kinds["settings"]
+    assert all(name.endswith("of the steps") for name in kinds["steps"])
 
 
 def test_nothing_on_the_front_is_beaten():
@@ -247,8 +231,7 @@ def test_nothing_on_the_front_is_beaten():
     kinds = ("peer", "default", "settings")
     points = [
         Point(
-            str(i), 256, left, Interval(change, change, change, 4), Interval(1, 1, 1, 4),
-            kinds[i % 3],
+            str(i), left, Interval(change, change, change, 4), kinds[i % 3],
         )
         for i, (left, change) in enumerate(generator.integers(0, 8, (40, 2)) / 8)
     ]  # fmt: skip

@@ -47,11 +47,12 @@ def test_high_frequency_is_the_energy_of_short_waves():
 def test_a_picture_is_like_itself_and_less_like_others():
     # MS-SSIM is computed in single precision
     assert likeness(PICTURE, PICTURE) == pytest.approx(
-        dict(ssim=1, ms_ssim=1, mask_iou=1), abs=1e-3
+        dict(ssim=1, ms_ssim=1, mask_iou=1, distance=0), abs=1e-3
     )
     little, much = (likeness(blurred(PICTURE, sigma), PICTURE) for sigma in (1, 6))
     assert much["ssim"] < little["ssim"] < 1
     assert much["ms_ssim"] < little["ms_ssim"] < 1
+    assert much["distance"] > little["distance"] > 0
     moved = likeness(np.roll(PICTURE, 40, axis=1), PICTURE)
     assert moved["mask_iou"] < 0.7
 
@@ -62,8 +63,11 @@ def test_a_drawn_scene_is_true_to_its_caption_and_to_no_other():
         other = random_simple_scene(np.random.default_rng(seed))
         if other.parts != SCENE.parts:
             assert fidelity(draw(other, 192), SCENE)["caption"] == 0
-    face = KINDS["related"][1](np.random.default_rng(0))
-    assert all(math.isnan(value) for value in fidelity(PICTURE, face).values())
+    for kind in ("related", "landscape", "thing"):
+        scene = KINDS[kind][1](np.random.default_rng(0))
+        found = fidelity(PICTURE, scene, kind)
+        assert found.pop("caption") == 0
+        assert all(math.isnan(value) for value in found.values())
 
 
 def test_seam_energy_rises_with_a_step_at_the_border():

@@ -10,7 +10,7 @@ ONLY = ["--only", "50%", "deep blocks n = 3, 1 awake", "EasyCache"]
 
 
 def rows_of(folder):
-    with (folder / "sleep.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / "contest.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -27,16 +27,18 @@ def test_images_are_made_once_and_each_has_its_cost_and_change(tmp_path, capsys)
     assert 0 < left["EasyCache"] <= 1
     assert all(0 <= float(row["change"]) < 1 for row in rows)
     first = capsys.readouterr().out
-    before = (tmp_path / "sleep.csv").read_bytes()
+    before = (tmp_path / "contest.csv").read_bytes()
     assert main(arguments) == 0
-    assert (tmp_path / "sleep.csv").read_bytes() == before
+    assert (tmp_path / "contest.csv").read_bytes() == before
     assert capsys.readouterr().out == first
 
 
 def test_a_table_compares_with_the_nearest_rival_that_costs_no_less():
+    at = "small", "Euler", "20", "256x256"
+
     def rows(name, left, *changes):
         return [
-            Row("small", "Euler", "20", "256x256", name, str(seed), str(left), str(change))
+            Row(*at, name, str(seed), str(left), str(change), distance="0", caption="1")
             for seed, change in enumerate(changes)
         ]
 

@@ -1,14 +1,14 @@
 """What every parameter does to images of the small model.
 
 python -m benchmarks.effects                     the whole study; run it again to continue
-python -m benchmarks.effects --only claims       a part of it: sweeps, claims, contest, presets
+python -m benchmarks.effects --only claims       a part of it: contest, claims, presets, sweeps
 python -m benchmarks.effects --report            only the tables and plots, from the images so far
 python -m benchmarks.effects --quick --json      a few figures within a minute
 
 Every image is made once and measured against the one without the effect of the same prompt and
 seed. Writes to --out: effects.csv (a row for each image), summary.csv (means and 95 %
-intervals), claims.md, sliders.md, pareto.csv, plots and contact sheets. Stopped, it keeps what is
-finished.
+intervals), claims.md, sliders.md, plots and contact sheets; and what benchmarks.pictures.quality
+writes, which makes the contest of quality against cost. Stopped, it keeps what is finished.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.effects import pareto, report, variants
+from benchmarks.effects import report, variants
 from benchmarks.effects.claims import as_markdown, judge_claims
 from benchmarks.effects.cost import attention_left
 from benchmarks.effects.metrics import LOOKS
@@ -30,14 +30,20 @@ from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError,
 from benchmarks.effects.sweeps import sweeps
 from benchmarks.effects.table import Table, write_summary
 from benchmarks.effects.variants import Variant, plain
+from benchmarks.pictures import quality
 from slothful import Settings, SettingsError
 from standalone.checkpoint import SMALL, CheckpointError
 from standalone.console import replace_unknown_letters
 from standalone.processing import InputError
 from standalone.samplers import SAMPLERS
 
+CONTEST = "contest"
+LARGE = ("80% of the steps", "65% of the steps", "50% of the steps", "DeepCache 3", "tomesd 0.5",
+         "downsampled keys 2", "asleep gentle", "asleep half", "Slothful Attention",
+         "Slothful Attention, asleep half", "Near-sighted Tile", "Near-sighted Attention",
+         "Token Merging", "Token Merging 0.7", "Token Downsampling")  # fmt: skip
+"""What contends at 512x512, where an image takes five times as long."""
 PARTS = {
-    "contest": variants.contest,
     "claims": variants.claims,
     "presets": variants.presets,
     "sweeps": sweeps,
@@ -78,16 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = parser.add_argument
     add("--model", type=Path, default=SMALL, help="an SD1 checkpoint with its .yaml next to it")
-    add("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART",
-        help=", ".join(PARTS))  # fmt: skip
+    parts = [CONTEST, *PARTS]
+    add("--only", nargs="+", choices=parts, default=parts, metavar="PART", help=", ".join(parts))
     add("--parameters", nargs="+", metavar="NAME", help="sweep these only")
-    add("--prompts", type=_count, default=8, help="of the contest, the claims and the presets")
-    add(
-        "--large-prompts",
-        type=_count,
-        default=4,
-        help="the first of them, for images of 512x512, which take five times as long",
-    )
+    add("--prompts", type=_count, default=12, help="of the claims and the presets")
     add("--sweep-prompts", type=_count, default=2, help="of the sweeps, the first of them")
     add("--seeds", type=_count, default=2, help="of each prompt")
     add("--first-prompt", type=_count, default=FIRST_PROMPT, help="seed of the prompts' scenes")
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=_count, default=8)
     add("--sampler", default="Euler", choices=list(SAMPLERS), metavar="NAME",
         help=", ".join(SAMPLERS))  # fmt: skip
-    add("--cfg-scale", type=float, default=4.0)
+    add("--cfg-scale", type=float, default=5.0)
     add("--denoising-strength", type=float, default=0.6)
     add("--out", type=Path, default=Path("outputs/effects"))
     add("--report", action="store_true", help="make no images")
@@ -118,6 +118,8 @@ def _conditions(args: argparse.Namespace) -> Conditions:
 
 
 def _study(args: argparse.Namespace) -> int:
+    if CONTEST in args.only and (code := _contest(args)):
+        return code
     study = Study(args.model, args.out, _conditions(args))
     chosen = {name: list(PARTS[name]()) for name in PARTS if name in args.only}
     if args.parameters:
@@ -129,10 +131,22 @@ def _study(args: argparse.Namespace) -> int:
     return 0
 
 
-def _prompts(args: argparse.Namespace, part: str, enlarged: bool = False) -> range:
+def _contest(args: argparse.Namespace) -> int:
+    """Quality against cost, at both sizes."""
+    for wanted in (
+        ["--size", "256x256", "--images", "12"],
+        ["--size", "512x512", "--images", "6", "--only", *LARGE],
+    ):
+        wanted += ["--report"] * args.report
+        code = quality.main(["--model", str(args.model), "--out", str(args.out), *wanted])
+        if code:
+            return code
+    return 0
+
+
+def _prompts(args: argparse.Namespace, part: str) -> range:
     """The prompts of a part's pictures."""
-    count = args.sweep_prompts if part == "sweeps" else args.prompts
-    return range(min(count, args.large_prompts) if enlarged else count)
+    return range(args.sweep_prompts if part == "sweeps" else args.prompts)
 
 
 def make_pictures(
@@ -143,7 +157,7 @@ def make_pictures(
         (variant, task, prompt)
         for part, listed in chosen.items()
         for variant, task in order(listed)
-        for prompt in _prompts(args, part, variant.enlarged)
+        for prompt in _prompts(args, part)
     ]
     by_name = {variant.name: variant for listed in chosen.values() for variant in listed}
     missing = [each for each in tasks if study.missing(*each)]
@@ -166,16 +180,6 @@ def write_report(
     if "claims" in chosen:
         (out / "claims.md").write_text(as_markdown(judge_claims(table)), encoding="utf-8")
         written.append(out / "claims.md")
-    if "contest" in chosen:
-        listed = [v for v in chosen["contest"] if table.has(v.name)]
-        left = {v.name: attention_left(study.model, v, study.conditions)
-                for v in tqdm(listed, desc="arithmetic")}  # fmt: skip
-        found = pareto.points(table, listed, left)
-        pareto.write_points(found, table, out / "pareto.csv")
-        written.append(out / "pareto.csv")
-        if found:
-            pareto.draw_front(found, out / "pareto.png")
-            written.append(out / "pareto.png")
     if "sweeps" in chosen:
         written += report.draw_sweeps(table, chosen["sweeps"], out)
         sliders = report.sweep_table(table, chosen["sweeps"])

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 import slothful
 from benchmarks.effects.peers import PEERS
 from benchmarks.effects.runs import Conditions
-from benchmarks.effects.variants import Variant, plain
+from benchmarks.effects.variants import Variant
 from slothful import LATENT_FACTOR, Settings
 from standalone.attention import attention_by
 from standalone.runner import find_host_modules
@@ -21,39 +21,47 @@ from standalone.samplers import Sampler
 
 def attention_left(model: nn.Module, variant: Variant, conditions: Conditions) -> float:
     """The part of the self-attention's arithmetic that is left, over the steps of one picture of
-    txt2img; of an enlarged one, over the steps at its size.
+    txt2img.
 
     Counts the products of one row at every step, with PyTorch's FlopCounterMode. What a peer does
     outside of the self-attention (tomesd's matching) is counted against it.
     """
     find_host_modules()
-    from modules.sd_samplers_common import setup_img2img_steps
-
     unet = model.model.diffusion_model
     own = Sampler(conditions.sampler, model, lambda params: None)
     sigmas = own.get_sigmas(None, conditions.steps)[:-1]
-    if variant.enlarged:
-        steps, last = setup_img2img_steps(conditions)
-        sigmas = sigmas[steps - last - 1 :]
     timesteps = tuple(own.model_wrap.sigma_to_t(sigmas).tolist())
     plain_total, plain_attention = _plain_count(unet, variant.size, timesteps)
-    total, _ = _count(unet, variant, timesteps)
+    total, _ = _count(unet, variant.size, timesteps, _around(unet, variant))
     return 1 - (plain_total - total) / plain_attention
+
+
+def peer_left(unet: nn.Module, peer: str, side: int) -> float:
+    """The part of a U-Net's arithmetic that one of `PEERS`, which acts at every step alike, leaves
+    of pictures of `side` x `side` pixels, counted in the same way.
+    """
+    any_time = (500.0,)
+    total, _ = _count(unet, side, any_time, PEERS[peer](unet))
+    return total / _plain_count(unet, side, any_time)[0]
 
 
 @functools.lru_cache(maxsize=8)
 def _plain_count(unet: nn.Module, size: int, timesteps: tuple[float, ...]) -> tuple[int, int]:
-    return _count(unet, plain(size), timesteps)
+    return _count(unet, size, timesteps, contextlib.nullcontext())
 
 
 @torch.inference_mode()
-def _count(unet: nn.Module, variant: Variant, timesteps: tuple[float, ...]) -> tuple[int, int]:
+def _count(
+    unet: nn.Module,
+    size: int,
+    timesteps: tuple[float, ...],
+    around: contextlib.AbstractContextManager,
+) -> tuple[int, int]:
     """(operations of the U-Net, of them self-attention's) at these timesteps."""
-    side = variant.size // LATENT_FACTOR
-    latent = torch.zeros(1, 4, side, side)
+    latent = torch.zeros(1, 4, size // LATENT_FACTOR, size // LATENT_FACTOR)
     width = unet.input_blocks[1][1].transformer_blocks[0].attn2.to_k.in_features
     total = attention = 0
-    with attention_by(matrix_products), _around(unet, variant):
+    with attention_by(matrix_products), around:
         for timestep in timesteps:
             with flop_counter() as counter:
                 unet(latent, torch.tensor([timestep]), context=torch.zeros(1, 77, width))

@@ -21,6 +21,8 @@ from torchmetrics.functional.image import (
 
 from slothful import LATENT_FACTOR
 from standalone.model.analyse import analyse, object_mask
+from standalone.model.judges import JUDGES
+from standalone.model.reader import distance
 from standalone.model.scenes import Scene, SimpleScene
 
 HIGH_FREQUENCY = 1 / LATENT_FACTOR
@@ -28,10 +30,11 @@ HIGH_FREQUENCY = 1 / LATENT_FACTOR
 
 LOOKS = ("sharpness", "contrast", "saturation", "edge_density", "high_frequency")
 """Measures of one picture."""
-LIKENESS = ("ssim", "ms_ssim", "mask_iou")
-"""Measures of two pictures; 1 where they are the same."""
+LIKENESS = ("ssim", "ms_ssim", "mask_iou", "distance")
+"""Measures of two pictures; 1 where they are the same, but for the last, which is 0 there."""
 FIDELITY = ("colour", "shape", "count", "caption")
-"""Whether a picture shows what its caption says, 0 or 1; "caption" is all of it."""
+"""Whether a picture shows what its caption says, 0 or 1; "caption" is all of it, and known of all
+kinds of scenes, the others of simple ones."""
 
 
 def looks(picture: np.ndarray) -> dict[str, float]:
@@ -65,8 +68,9 @@ def _high_frequency(gray: np.ndarray) -> float:
 def likeness(picture: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """The `LIKENESS` of two pictures of one size.
 
-    SSIM and MS-SSIM (Wang et al., 2004 and 2003), and the intersection over union of the areas that
-    differ in colour from the background; of two pictures without such areas it is 1.
+    SSIM and MS-SSIM (Wang et al., 2004 and 2003), the intersection over union of the areas that
+    differ in colour from the background, of two pictures without such areas 1, and the distance of
+    what our reader sees in them, in the way of LPIPS (Zhang et al., 2018).
     """
     pair = [torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float() for p in (picture, reference)]
     # five scales need more than 160 pixels; smaller pictures are measured at fewer
@@ -77,6 +81,7 @@ def likeness(picture: np.ndarray, reference: np.ndarray) -> dict[str, float]:
         "ssim": float(structural_similarity(picture, reference, **_SSIM)),
         "ms_ssim": float(ms_ssim(*pair, data_range=255.0, betas=scales)),
         "mask_iou": float((ours & theirs).sum() / union) if union else 1.0,
+        "distance": distance(picture, reference),
     }
 
 
@@ -88,13 +93,13 @@ _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Weights of MS-SSIM's scales, of its authors."""
 
 
-def fidelity(picture: np.ndarray, scene: Scene) -> dict[str, float]:
-    """The `FIDELITY` of a picture to the scene whose caption it was made from.
-
-    NaN for scenes that are not simple ones: the judge knows only those.
+def fidelity(picture: np.ndarray, scene: Scene, kind: str = "simple") -> dict[str, float]:
+    """The `FIDELITY` of a picture to the scene, of a kind of `KINDS`, whose caption it was made
+    from; NaN what is not known of the kind.
     """
     if not isinstance(scene, SimpleScene):
-        return dict.fromkeys(FIDELITY, math.nan)
+        right = float(JUDGES[kind](scene, picture).right)
+        return {**dict.fromkeys(FIDELITY, math.nan), "caption": right}
     seen = analyse(picture)
     colour = (seen.colour, seen.background) == (scene.colour, scene.background)
     shape, count = seen.shape == scene.shape, seen.count == scene.count

@@ -46,13 +46,9 @@ def padded_tiles(unet: nn.Module, tile_size: int) -> Iterator[None]:
 PEERS: dict[str, Peer] = {
     "tomesd 0.25": functools.partial(merged_tokens, ratio=0.25),
     "tomesd 0.5": merged_tokens,
-    "tomesd 0.75": functools.partial(merged_tokens, ratio=0.75),
-    "tile only 32": functools.partial(plain_tiles, tile_size=32, max_depth=1),
     "tile only 16": functools.partial(plain_tiles, tile_size=16, max_depth=1),
-    "tile only 8": functools.partial(plain_tiles, tile_size=8, max_depth=1),
     "downsampled keys 2": functools.partial(downsampled_keys, max_depth=1),
     "downsampled keys 3": functools.partial(downsampled_keys, factor=3, max_depth=1),
-    "downsampled keys 2, two levels": functools.partial(downsampled_keys, max_depth=2),
     "zero-padded tiles 24": functools.partial(padded_tiles, tile_size=24),
 }
 """tomesd is the published package; the others are this project's textbook forms of tile-only

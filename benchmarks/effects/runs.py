@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks.effects.metrics import FIDELITY, LIKENESS, LOOKS, fidelity, likeness, looks
 from benchmarks.effects.metrics import seam_energy as measure_seams
 from benchmarks.effects.peers import PEERS
-from benchmarks.effects.variants import REDUCED_SIZE, Variant, plain
+from benchmarks.effects.variants import Variant, plain
 from slothful import LATENT_FACTOR, Settings
 from slothful.planning.tiling import plan_tiling
 from slothful.settings.methods import NEAR_SIGHTED, NEAR_SIGHTED_TILE
@@ -30,8 +30,7 @@ from standalone.runner import ScriptRunner, load_script_class
 
 PROMPT_KINDS = ("simple", "thing", "landscape", "simple", "pair", "several", "thing", "related",
                 "landscape", "simple", "thing", "mirrored")  # fmt: skip
-"""The kinds of the scenes whose captions are the prompts, in turn; fidelity is judged on simple
-ones."""
+"""The kinds of the scenes whose captions are the prompts, in turn."""
 FIRST_PROMPT = 30_000_000
 """Prompts are captions of scenes drawn from this seed on; training and evaluation use others."""
 HIRES_SCALE = 1.5
@@ -118,9 +117,10 @@ class Study:
         rows = []
         for seed in seeds:
             index = self.seeds(prompt).index(seed)
-            measured = measure(ours[index], theirs[index], off[index], scene, variant)
+            kind = kind_of(prompt)
+            pictures = ours[index], theirs[index], off[index]
             key = dict(zip(KEYS, (task, variant.size, variant.name, prompt, seed)))
-            rows.append({**key, "kind": kind_of(prompt), **measured})
+            rows.append({**key, "kind": kind, **measure(*pictures, scene, kind, variant)})
         self._append(rows)
 
     def pictures(self, variant: Variant, task: str, prompt: int, scene: Scene) -> list[np.ndarray]:
@@ -155,9 +155,6 @@ class Study:
             request.init_images = [Image.fromarray(picture) for picture in own]
         elif task == "img2img":
             request.init_images = [Image.fromarray(draw(scene, variant.size))]
-        elif task == "txt2img" and variant.enlarged:
-            small = self.pictures(plain(REDUCED_SIZE), task, prompt, scene)
-            request.init_images = [Image.fromarray(picture) for picture in small]
         return request
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
@@ -199,14 +196,19 @@ def scene_of(first_prompt: int, prompt: int) -> Scene:
 
 
 def measure(
-    picture: np.ndarray, reference: np.ndarray, off: np.ndarray, scene: Scene, variant: Variant
+    picture: np.ndarray,
+    reference: np.ndarray,
+    off: np.ndarray,
+    scene: Scene,
+    kind: str,
+    variant: Variant,
 ) -> dict[str, float]:
     """Everything that a row says of a picture. `off` is the picture without the effect."""
     own, before = looks(picture), _looks_of(off.tobytes(), off.shape)
     changes = {f"{n}_change": own[n] / before[n] - 1 if before[n] else np.nan for n in LOOKS}
     seams = borders(variant)
     return {
-        **own, **changes, **likeness(picture, reference), **fidelity(picture, scene),
+        **own, **changes, **likeness(picture, reference), **fidelity(picture, scene, kind),
         "seam_energy": measure_seams(picture, seams), "seam_energy_off": measure_seams(off, seams),
     }  # fmt: skip
 

@@ -20,7 +20,18 @@ from benchmarks.effects.variants import (
     Variant,
 )
 from slothful import FAMILY_SITES, Parameter, Settings
-from slothful.settings.methods import DOWNSAMPLING, NEAR_SIGHTED, NEAR_SIGHTED_TILE, PLAIN_TILES
+from slothful.settings.methods import (
+    ASLEEP,
+    DEEP,
+    DOWNSAMPLING,
+    IN_ATTENTION,
+    NEAR_SIGHTED,
+    NEAR_SIGHTED_TILE,
+    NO_METHOD,
+    PLAIN_TILES,
+    PUSH,
+    VSF,
+)
 
 POINTS = 3
 """Values of a number's sweep, besides its default: evenly spaced over its range."""
@@ -52,7 +63,21 @@ _CONTEXTS: dict[str, dict[str, Any]] = {
     "vae_tile_size": dict(vae_tiles=True),
 }
 """What a parameter's sweep sets besides it, where the defaults would hide what it does; for the
-others it is the first method that uses them."""
+others it is that of their group, or the first method that uses them."""
+# a study's images have fewer steps than sleep needs by default
+_SLEEP: dict[str, Any] = dict(method=NO_METHOD, sleep=DEEP, sleep_min_steps=1)
+_IN_ATTENTION: dict[str, Any] = dict(method=NO_METHOD, negative=IN_ATTENTION)
+_GROUP_CONTEXTS: dict[str, dict[str, Any]] = {
+    "sleep": _SLEEP,
+    "negative": dict(method=NO_METHOD, negative=ASLEEP),
+    "negative_form": _IN_ATTENTION,
+    "negative_scale": _IN_ATTENTION,
+    "negative_tau": _IN_ATTENTION,
+    "negative_alpha": _IN_ATTENTION,
+    "negative_strength": {**_IN_ATTENTION, "negative_form": VSF},
+    "mix": dict(method=NO_METHOD, mix=PUSH),
+}
+"""By the beginning of a parameter's name, the longest that fits."""
 
 _VALUES: dict[str, tuple[Any, ...]] = {
     "in_slothful": (2, 6, 9, 20, 50),
@@ -81,7 +106,8 @@ _VALUES: dict[str, tuple[Any, ...]] = {
 _TILED = ("tile_size", "base_tile_size", "peak_tile_size", "global_ratio", "base_global_ratio",
           "peak_global_ratio", "tile_shift", "tile_halo", "tiling_max_depth")  # fmt: skip
 _OWN_TASKS = {"block_weights": TASKS[:1], "passes": ("hires",), "merge_ratio_hires": ("hires",),
-              "merge_ratio_img2img": ("img2img",)}  # fmt: skip
+              "merge_ratio_img2img": ("img2img",), "sleep_every_hires": ("hires",),
+              "sleep_every_img2img": ("img2img",)}  # fmt: skip
 
 
 def sweeps() -> Iterator[Variant]:
@@ -96,13 +122,16 @@ def sweeps() -> Iterator[Variant]:
                 parameter=parameter.name,
                 value=parameter.format(value),
                 size=size,
-                tasks=_OWN_TASKS.get(parameter.name, TASKS[:2]),
+                tasks=_OWN_TASKS.get(parameter.name, TASKS[: 1 if size == TILED_SIZE else 2]),
             )
 
 
 def _context(parameter: Parameter) -> dict[str, Any]:
     if parameter.name in _CONTEXTS:
         return _CONTEXTS[parameter.name]
+    for beginning in sorted(_GROUP_CONTEXTS, key=len, reverse=True):
+        if parameter.name.startswith(beginning):
+            return _GROUP_CONTEXTS[beginning]
     return dict(method=parameter.methods[0]) if parameter.methods else {}
 
 

@@ -1,4 +1,4 @@
-"""What is varied besides the sweeps: the settings that the claims need, and the contest."""
+"""What is varied besides the sweeps: what the claims and the presets need."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ from typing import Any
 
 from slothful import Settings
 from slothful.settings.methods import (
-    AGENTS,
-    DOWNSAMPLING,
     NEAR_SIGHTED,
     NEAR_SIGHTED_TILE,
-    NO_METHOD,
-    PLAIN_TILES,
-    SLOTHFUL,
     TOKEN_MERGING,
 )
 from slothful_webui.presets import SHIPPED, PresetFolders
@@ -25,9 +20,7 @@ from slothful_webui.presets import SHIPPED, PresetFolders
 OFF = "off"
 TASKS = ("txt2img", "img2img", "hires")
 REDUCED_SIZE, TILED_SIZE = 256, 512
-"""Pixels: 32 x 32 tokens, which one default tile covers and up to which the model is sure of its
-shapes; and 64 x 64, as SD1 has for 512 pixels.
-"""
+"""Pixels: 32 x 32 tokens at the finest level, and 64 x 64, as SD1 has for 512 pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +51,6 @@ class Variant:
         return f"{hashlib.sha256(text.encode()).hexdigest()[:12]} {self.size}"
 
     @property
-    def enlarged(self) -> bool:
-        """Whether txt2img begins from the plain picture at `REDUCED_SIZE`, as a hires pass does."""
-        return self.size > REDUCED_SIZE
-
-    @property
-    def standing(self) -> str:
-        """ "peer", "default" (a method as it comes) or "settings" (others of ours)."""
-        if self.peer:
-            return "peer"
-        return "default" if set(self.settings or {}) <= {"method"} else "settings"
-
-    @property
     def args(self) -> list[Any]:
         """The script's arguments, as over the API."""
         return [{"enabled": False} if self.settings is None else dict(self.settings)]
@@ -95,16 +76,6 @@ MERGED = dict(method=TOKEN_MERGING)
 def _both(**values: Any) -> dict[str, Any]:
     """The same for the input and the output blocks."""
     return {f"{side}_{name}": value for side in ("in", "out") for name, value in values.items()}
-
-
-def _both_strengths(**values: Any) -> dict[str, Any]:
-    """With the original's strengths."""
-    return dict(in_slothful=6, out_slothful=4, **values)
-
-
-def _channels(share: float) -> dict[str, Any]:
-    """The same share at all levels."""
-    return {f"channels_depth_{depth}": share for depth in (1, 2, 3)}
 
 
 def _pooled(mode: str, k: float, v: float) -> dict[str, Any]:
@@ -167,78 +138,8 @@ HIGHLIGHTS = {
 """Variants of the claims that are shown on a contact sheet of their own, the documentation's."""
 
 
-def contest() -> Iterator[Variant]:
-    """Quality against cost: our methods at their defaults and around them, and the peers."""
-    for size, own in ((REDUCED_SIZE, _CONTESTANTS | _MORE), (TILED_SIZE, _CONTESTANTS | _LARGE)):
-        for name, settings in own.items():
-            values = MappingProxyType(settings)
-            yield Variant(f"{name} @{size}", values, size=size, tasks=TASKS[:1])
-        for peer, sizes in CONTEST_PEERS.items():
-            if size in sizes:
-                yield Variant(f"{peer} @{size}", peer=peer, size=size, tasks=TASKS[:1])
-
-
-_CONTESTANTS: dict[str, dict[str, Any]] = {
-    "Slothful Attention": {},
-    "Near-sighted Tile": dict(method=NEAR_SIGHTED_TILE),
-    "Near-sighted Attention": dict(method=NEAR_SIGHTED),
-    "Plain Tiles": dict(method=PLAIN_TILES),
-    "Token Merging": dict(method=TOKEN_MERGING),
-    "Token Downsampling": dict(method=DOWNSAMPLING),
-    "Agent Attention": dict(method=AGENTS),
-}
-"""The methods at their defaults."""
-_STUDIED: dict[str, dict[str, Any]] = {
-    "Agent Attention, cells": dict(method=AGENTS, agent_pool="cells"),
-    "Agent Attention, awake every 2": dict(method=AGENTS, agent_every=2, sleep_min_steps=1),
-    "Agent Attention, shortcut 0.1": dict(method=AGENTS, agent_shortcut=0.1),
-    "fewer channels 0.75": dict(method=NO_METHOD, **_channels(0.75)),
-    "fewer channels 0.5": dict(method=NO_METHOD, **_channels(0.5)),
-    "Slothful Attention, fewer channels 0.5": _channels(0.5),
-}
-"""What ships for study."""
-_MORE: dict[str, dict[str, Any]] = {
-    **_STUDIED,
-    "Slothful Attention, strengths 6 and 4": _both_strengths(),
-    "Slothful Attention, strengths 6 and 4, jittered": _both_strengths(kept_token="jittered"),
-    "Slothful Attention, strengths 6 and 4, first token": _both_strengths(kept_token="first"),
-    "Slothful Attention, strongest token": {
-        **_both_strengths(kept_token="jittered"),
-        **_both(mode="2D_NORM", k_blend=1, v_blend=1),
-    },
-    "Slothful Attention, strength 24": _both(slothful=24),
-    "Slothful Attention, at every step": dict(time_decay=0),
-    "Near-sighted Attention, tiles 16": NEAR,
-    "merged keys": dict(method=TOKEN_MERGING, merge_ratio=0.7, time_decay=0),
-}
-_LARGE: dict[str, dict[str, Any]] = {
-    **_STUDIED,
-    "Slothful Attention, strengths 6 and 4, jittered": _both_strengths(kept_token="jittered"),
-    "Slothful Attention, strength 24": _both(slothful=24),
-    "Slothful Attention, at every step": dict(time_decay=0),
-    "Near-sighted Tile, tiles 32, global 0.4": dict(
-        method=NEAR_SIGHTED_TILE, tile_size=32, global_ratio=0.4
-    ),
-    "Near-sighted Tile, tiles 32, global 0.5, jittered": dict(
-        method=NEAR_SIGHTED_TILE, tile_size=32, global_ratio=0.5, kept_token="jittered"
-    ),
-    "Plain Tiles of 256 pixels": dict(method=PLAIN_TILES, plain_tile_size=256),
-    "merged keys": _MORE["merged keys"],
-}
-CONTEST_PEERS: dict[str, tuple[int, ...]] = {
-    "tomesd 0.25": (REDUCED_SIZE,),
-    "tomesd 0.5": (REDUCED_SIZE, TILED_SIZE),
-    "tomesd 0.75": (REDUCED_SIZE,),
-    "tile only 32": (TILED_SIZE,),
-    "tile only 16": (REDUCED_SIZE, TILED_SIZE),
-    "tile only 8": (REDUCED_SIZE,),
-    "downsampled keys 2": (REDUCED_SIZE, TILED_SIZE),
-    "downsampled keys 3": (REDUCED_SIZE, TILED_SIZE),
-    "downsampled keys 2, two levels": (REDUCED_SIZE, TILED_SIZE),
-}
-"""The peers, and the sizes at which they take part."""
-
-
+LOOK_PRESETS = ("soft", "hard contrast", "subtle detail", "composition-safe", "i2i clean-up")
+"""The shipped presets that are for how images look; what the others save is the contest's."""
 CANDIDATES: dict[str, dict[str, Any]] = {
     "soft, at every step": dict(_pooled("2D_AVG", 1, 1), time_decay=0),
     "soft, late": dict(_pooled("2D_AVG", 1, 1), peak_time=0.7),
@@ -250,17 +151,15 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "detail, strength 9, late": dict(_both(slothful=9, depth_decay=4), peak_time=0.6),
     "detail, strongest token, half": dict(out_mode="2D_NORM", out_k_blend=0.5, out_v_blend=0.5),
 }
-"""What the shipped presets were chosen from, besides what the claims and the sweeps show."""
+"""What these presets were chosen from, besides what the claims and the sweeps show."""
 
 
 def presets() -> Iterator[Variant]:
-    """The shipped presets, and what they were chosen from."""
+    """The presets for how images look, and what they were chosen from."""
     for name, settings in CANDIDATES.items():
         yield Variant(f"candidate {name}", MappingProxyType({**ORIGINAL, **settings}))
     folders = PresetFolders([SHIPPED])
-    for name in folders.names():
-        settings = folders.load(name).settings.changed()
-        size = TILED_SIZE if settings.get("method", SLOTHFUL) == NEAR_SIGHTED else REDUCED_SIZE
-        # the presets' own limits are for larger models' pictures
-        settings = {key: value for key, value in settings.items() if key != "min_size"}
-        yield Variant(f"preset {name}", MappingProxyType(settings), size=size)
+    for name in LOOK_PRESETS:
+        settings = MappingProxyType(folders.load(name).settings.changed())
+        yield Variant(f"preset {name}", settings)
+        yield Variant(f"preset {name} @{TILED_SIZE}", settings, size=TILED_SIZE, tasks=TASKS[:1])

@@ -2,12 +2,15 @@
 
 python -m benchmarks.pictures.quality                        the small model, held-out captions
 python -m benchmarks.pictures.quality --search --images 6    others, to choose settings on
+python -m benchmarks.pictures.quality --size 512x512 --images 6 --only "asleep" "tomesd 0.5"
 python -m benchmarks.pictures.quality --device cuda --batch 24
 
 Fewer steps, the rivals and ours, on images of the project's small model. Every image is measured
-against the one of the same caption, seed and number of steps without a patch. Change is 1 - SSIM;
-cost is the counted arithmetic of all of the image's calls. Intervals are of 95 %, by bootstrap over
-images. Adds a row for each image to sleep.csv in --out; what is there is not made again.
+against the one of the same caption, seed and number of steps without a patch. Change is 1 - SSIM,
+distance that of what our reader sees (LPIPS-like), caption whether the image shows what its caption
+says; cost is the counted arithmetic of all of the image's calls of the U-Net. Intervals are of
+95 %, by bootstrap over images. Adds a row for each image to contest.csv in --out; what is there is
+not made again. Draws front.png.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ import csv
 import dataclasses
 import functools
 import hashlib
+import math
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,12 +35,16 @@ from torch import nn
 from tqdm import tqdm
 
 import slothful
-from benchmarks.effects.metrics import likeness
+from benchmarks.effects.cost import peer_left
+from benchmarks.effects.metrics import fidelity, likeness
+from benchmarks.effects.peers import PEERS
 from benchmarks.effects.report import draw_sheet
-from benchmarks.effects.runs import scene_of
+from benchmarks.effects.runs import kind_of
 from benchmarks.effects.table import interval
+from benchmarks.pictures.front import Point, draw_front
 from benchmarks.pictures.sampling import Picture, picture
 from benchmarks.pictures.variants import (
+    PRESETS,
     Call,
     Ours,
     Play,
@@ -49,11 +57,22 @@ from benchmarks.rivals import RIVALS, EasyCache
 from benchmarks.speed.options import check_only, read_size
 from benchmarks.speed.report import markdown
 from slothful import UnetShape
-from slothful.settings.methods import AGENTS, FORECASTS, METHODS, NEAR_SIGHTED, SLOTHFUL
+from slothful.settings.methods import (
+    AGENTS,
+    DOWNSAMPLING,
+    FORECASTS,
+    METHODS,
+    NEAR_SIGHTED,
+    NEAR_SIGHTED_TILE,
+    PLAIN_TILES,
+    SLOTHFUL,
+    TOKEN_MERGING,
+)
 from slothful.unet.foreign import OwnHook
 from standalone.attention import sdpa_attention
 from standalone.checkpoint import SMALL, CheckpointError, StableDiffusion, load
 from standalone.console import replace_unknown_letters
+from standalone.model.scenes import KINDS, Scene
 from standalone.processing import to_images
 from standalone.samplers import SAMPLERS, Sampler, randn
 
@@ -63,7 +82,9 @@ the study of effects use others."""
 
 
 class Row(NamedTuple):
-    """An image: how it was made, what was left of its arithmetic, and its change."""
+    """An image: how it was made, what was left of its arithmetic, its change, its distance from the
+    image in full, and whether it shows what its caption says (0 or 1).
+    """
 
     model: str
     sampler: str
@@ -73,6 +94,8 @@ class Row(NamedTuple):
     seed: str
     left: str
     change: str
+    distance: str
+    caption: str
 
 
 class Fewer(Variant):
@@ -80,6 +103,24 @@ class Fewer(Variant):
 
     def __init__(self, share: float):
         self.share = share
+
+
+class Peer(Variant):
+    """One of `PEERS`, alike at every step. What it leaves is known when an image is made."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._left = name, math.nan
+
+    def calls(self, shape: UnetShape, picture: Picture) -> list[Call]:
+        """Of the image that was made last."""
+        return [Call("peer", self._left) for _ in picture.calls]
+
+    @contextlib.contextmanager
+    def playing(self, unet: nn.Module, picture: Picture) -> Iterator[Play]:
+        """See `Variant`."""
+        self._left = peer_left(unet, self._name, picture.size[0])
+        with PEERS[self._name](unet):
+            yield Play(lambda call: None, lambda: ())
 
 
 class MeasuredEasyCache(Variant):
@@ -107,50 +148,73 @@ class MeasuredEasyCache(Variant):
 _NO_ENDS = {"sleep_first": 0, "sleep_last": 0}
 
 
+def _both(**values: Any) -> dict[str, Any]:
+    """The same for the input and the output blocks."""
+    return {f"{side}_{name}": value for side in ("in", "out") for name, value in values.items()}
+
+
 _HALF: dict[str, Any] = {f"channels_depth_{depth}": 0.5 for depth in (1, 2, 3)}
+_ORIGINAL = dict(method=SLOTHFUL, in_slothful=6, out_slothful=4)
 AWAKE: dict[str, dict[str, Any]] = {
     **{method: {"method": method} for method in METHODS},
+    "Slothful Attention, strengths 6 and 4": _ORIGINAL,
+    "Slothful Attention, strengths 6 and 4, jittered": dict(_ORIGINAL, kept_token="jittered"),
+    "Slothful Attention, strengths 4": dict(_both(slothful=4), method=SLOTHFUL),
+    "Slothful Attention, strengths 24": dict(_both(slothful=24), method=SLOTHFUL),
+    "Slothful Attention, at every step": dict(method=SLOTHFUL, time_decay=0),
+    "Slothful Attention, no depth decay": dict(_both(depth_decay=0), method=SLOTHFUL),
+    "Near-sighted Tile, tiles 24, global 0.5": dict(
+        method=NEAR_SIGHTED_TILE, tile_size=24, global_ratio=0.5
+    ),
+    "Near-sighted Tile, tiles 32, global 0.5": dict(
+        method=NEAR_SIGHTED_TILE, tile_size=32, global_ratio=0.5
+    ),
+    "Plain Tiles of 256 pixels": dict(method=PLAIN_TILES, plain_tile_size=256),
+    "Token Merging 0.7": dict(method=TOKEN_MERGING, merge_ratio=0.7),
+    "Token Merging 0.7, at every step": dict(method=TOKEN_MERGING, merge_ratio=0.7, time_decay=0),
+    "Token Merging 0.9, strides 4, at every step": dict(
+        method=TOKEN_MERGING, merge_ratio=0.9, merge_stride_x=4, merge_stride_y=4, time_decay=0
+    ),
+    "Token Downsampling 3": dict(method=DOWNSAMPLING, downsample_depth_1=3.0),
+    "Token Downsampling 3, at every step": dict(
+        method=DOWNSAMPLING, downsample_depth_1=3.0, time_decay=0
+    ),
     "Agent Attention, cells": dict(method=AGENTS, agent_pool="cells"),
     "Agent Attention, shortcut 0.1": dict(method=AGENTS, agent_shortcut=0.1),
-    "Agent Attention, at every step": dict(method=AGENTS, time_decay=0),
-    "Agent Attention, at every step, awake every 2": dict(
-        method=AGENTS, time_decay=0, agent_every=2
-    ),
-    "Agent Attention, at every step, awake every 3": dict(
-        method=AGENTS, time_decay=0, agent_every=3
-    ),
     "fewer channels 0.75": dict.fromkeys(_HALF, 0.75),
     "fewer channels 0.5": _HALF,
-    "Slothful Attention, fewer channels 0.5": dict(method=SLOTHFUL, **_HALF),
 }
-"""Methods, with every step awake; sleep only is none."""
+"""Settings of methods, with every step awake; the first are the methods at their defaults."""
+PEERS_SHOWN = ("tomesd 0.25", "tomesd 0.5", "tile only 16", "downsampled keys 2",
+               "downsampled keys 3")  # fmt: skip
 
 
 def contestants() -> dict[str, Variant]:
     """All that are compared, by name."""
     found: dict[str, Variant] = {f"{share:.0%} of the steps": Fewer(share)
-                                 for share in (0.8, 0.5, 0.35)}  # fmt: skip
+                                 for share in (0.9, 0.8, 0.65, 0.5, 0.35)}  # fmt: skip
     timed = variants()
     found |= {name: timed[name] for name in timed if name.startswith(("T-G", "Spec"))}
     found |= {name: deep_cache(name) for name in RIVALS if name.startswith("DeepCache")}
     found["EasyCache"] = MeasuredEasyCache()
+    found |= {name: Peer(name) for name in PEERS_SHOWN}
     for every in (2.5, 3, 5):
         for awake in (1, 2):
             for forecast in FORECASTS[:2]:
                 own = deep(every, awake, sleep_forecast=forecast, **_NO_ENDS)
                 found[f"deep blocks n = {every:g}, {awake} awake, {forecast}"] = own
+    for preset in PRESETS:
+        found[preset] = timed[f"preset {preset}"]
     for method in (SLOTHFUL, NEAR_SIGHTED):
         own = deep(3, 1, sleep_forecast="linear", method=method, **_NO_ENDS)
         found[f"{method}, deep blocks n = 3, 1 awake, linear"] = own
-        for preset in ("asleep gentle", "asleep half"):
+        for preset in PRESETS[:2]:
             values = timed[f"preset {preset}"].settings.changed()
             found[f"{method}, {preset}"] = Ours(**{**values, "method": method})
     for every in (2, 3, 5):
         found[f"negative side n = {every}"] = Ours(negative="asleep", negative_every=every)
-    found |= {f"awake: {name}": Ours(**values) for name, values in AWAKE.items()}
-    both = deep(3, 2, negative="asleep", negative_every=3)
-    found["negative side and deep blocks n = 3, 2 awake"] = both
-    found |= {name: timed[name] for name in timed if name.startswith(("preset", "whole"))}
+    found |= {name: Ours(**values) for name, values in AWAKE.items()}
+    found |= {name: timed[name] for name in timed if name.startswith("whole")}
     return found
 
 
@@ -226,6 +290,12 @@ def seeds_of(args: argparse.Namespace) -> range:
     return range(first, first + args.images)
 
 
+def shown(seed: int) -> tuple[str, Scene]:
+    """The kind of an image's scene, by turns, and the scene, whose caption is the prompt."""
+    kind = kind_of(seed % 1000)
+    return kind, KINDS[kind][1](np.random.default_rng(seed))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 when the input was wrong, after one line that says what."""
     replace_unknown_letters()
@@ -238,13 +308,27 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if args.only:
-        chosen = {name: v for name, v in chosen.items() if name.startswith(tuple(args.only))}
-    path = args.out / "sleep.csv"
+        # the beginning of a name, but a whole name is itself alone
+        whole = [text for text in args.only if text in chosen]
+        beginnings = tuple(text for text in args.only if text not in chosen)
+        chosen = {
+            name: v for name, v in chosen.items() if name in whole or name.startswith(beginnings)
+        }
+    path = args.out / "contest.csv"
     conditions = (_name_of(args.model), args.sampler, str(args.steps), args.size)
     seeds = seeds_of(args)
-    _make(images, chosen, conditions, seeds, args.batch, path)
-    rows = [row for row in _rows(path) if row[:4] == conditions and int(row.seed) in seeds]
-    print(as_table(rows, list(chosen)))
+    if not args.report:
+        _make(images, chosen, conditions, seeds, args.batch, path)
+    rows = read_rows(path)
+    own = [row for row in rows if row[:4] == conditions and int(row.seed) in seeds]
+    print(as_table(own, list(chosen)))
+    panels = {}
+    for size in sorted({row.size for row in rows}):
+        same = [row for row in rows if row[:4] == (*conditions[:3], size)]
+        if found := points(same, contestants()):
+            panels[size] = found
+    if panels:
+        draw_front(panels, args.out / "front.png")
     if args.sheet:
         draw_sheet(_columns(images, chosen, seeds[: args.sheet]), args.out / "sheet.png")
     return 0
@@ -264,6 +348,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--sampler", default="Euler", choices=list(SAMPLERS), metavar="NAME")
     add("--sheet", type=int, default=0, metavar="N", help="show the first N images in sheet.png")
+    add("--report", action="store_true", help="make no images")
     return parser
 
 
@@ -271,11 +356,10 @@ def _columns(
     images: Images, chosen: dict[str, Variant], seeds: Sequence[int]
 ) -> dict[str, Sequence[Image.Image]]:
     """The images in full, and those of each variant, by its name."""
-    prompts = [scene_of(seed, 0).caption for seed in seeds]
-    shown = {"in full": Variant(), **chosen}
+    prompts = [shown(seed)[1].caption for seed in seeds]
     return {
         name: [Image.fromarray(each) for each in images.made(variant, prompts, seeds)[0]]
-        for name, variant in shown.items()
+        for name, variant in {"in full": Variant(), **chosen}.items()
     }
 
 
@@ -288,12 +372,13 @@ def _make(
     path: Path,
 ) -> None:
     """Make and measure what is missing, batch by batch."""
-    done = {(row.variant, int(row.seed)) for row in _rows(path) if row[:4] == conditions}
+    done = {(row.variant, int(row.seed)) for row in read_rows(path) if row[:4] == conditions}
     shape = slothful.shape_of(images.model.model.diffusion_model)
     batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     with tqdm(total=len(batches) * (1 + len(chosen)), unit="batch") as bar:
         for batch in batches:
-            prompts = [scene_of(seed, 0).caption for seed in batch]
+            scenes = [shown(seed) for seed in batch]
+            prompts = [scene.caption for _, scene in scenes]
             missing = [name for name in chosen if any((name, seed) not in done for seed in batch)]
             bar.update(1 + len(chosen) - len(missing))
             full, whole = images.made(Variant(), prompts, batch) if missing else ([], None)
@@ -302,18 +387,26 @@ def _make(
                 own, made = images.made(chosen[name], prompts, batch)
                 cost = sum(call.cost for call in chosen[name].calls(shape, made))
                 left = cost / len(whole.calls)
-                changes = [1 - likeness(a, b)["ssim"] for a, b in zip(own, full)]
                 _append(
                     path,
                     [
-                        Row(*conditions, name, str(seed), f"{left:.4f}", f"{change:.5f}")
-                        for seed, change in zip(batch, changes)
+                        Row(*conditions, name, str(seed), f"{left:.4f}", *measured(*pair, *scene))
+                        for seed, scene, *pair in zip(batch, scenes, own, full)
                     ],
                 )
                 bar.update()
 
 
-def _rows(path: Path) -> list[Row]:
+def measured(
+    image: np.ndarray, reference: np.ndarray, kind: str, scene: Scene
+) -> tuple[str, str, str]:
+    """The change, the distance and the caption of a `Row`; `reference` is the image in full."""
+    alike, caption = likeness(image, reference), fidelity(image, scene, kind)["caption"]
+    return f"{1 - alike['ssim']:.5f}", f"{alike['distance']:.5f}", f"{caption:g}"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a table; none where there is no table."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -328,14 +421,15 @@ def _append(path: Path, rows: Sequence[Row]) -> None:
 
 
 def as_table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """A Markdown table of the variants, from the most arithmetic left to the least: change, and the
-    difference to the next one of fewer steps, and of DeepCache, that leave no less.
+    """A Markdown table of the variants of which there are images, from the most arithmetic left to
+    the least: what was measured, and the difference of the change to that of the next one of fewer
+    steps, and of DeepCache, that leave no less.
     """
+    names = [name for name in names if any(row.variant == name for row in rows)]
     changes = {
         name: {row.seed: float(row.change) for row in rows if row.variant == name} for name in names
     }
-    left = {name: float(np.mean([float(r.left) for r in rows if r.variant == name] or [np.nan]))
-            for name in names}  # fmt: skip
+    left = {name: _mean(rows, name, "left") for name in names}
     rivals = {"fewer steps": "of the steps", "DeepCache": "DeepCache"}
     lines = []
     for name in sorted(names, key=lambda each: -left[each]):
@@ -346,10 +440,36 @@ def as_table(rows: Sequence[Row], names: Sequence[str]) -> str:
             paired = [v - changes[nearest][seed] for seed, v in changes[name].items()
                       if nearest and seed in changes[nearest]]  # fmt: skip
             cells.append(f"{interval(paired)} ({nearest})" if nearest else "")
-        own = interval(list(changes[name].values()))
-        lines.append([name, f"{left[name]:.0%}", str(own), *cells])
-    headers = ["variant", "left", "change", *(f"less {rival}" for rival in rivals)]
+        own, others = (
+            changes[name].values(),
+            (_mean(rows, name, m) for m in ("distance", "caption")),
+        )
+        means = [f"{mean:.3g}" for mean in others]
+        lines.append([name, f"{left[name]:.0%}", str(interval(list(own))), *means, str(len(own)),
+                      *cells])  # fmt: skip
+    headers = ["variant", "left", "change", "distance", "caption", "images",
+               *(f"less {rival}" for rival in rivals)]  # fmt: skip
     return markdown(headers, lines)
+
+
+def _mean(rows: Sequence[Row], variant: str, measure: str) -> float:
+    return float(np.mean([float(getattr(r, measure)) for r in rows if r.variant == variant]))
+
+
+def points(rows: Sequence[Row], listed: Mapping[str, Variant]) -> list[Point]:
+    """The variants of which there are images of these rows, those that change something."""
+    found = []
+    for name, variant in listed.items():
+        changes = [float(row.change) for row in rows if row.variant == name]
+        if not any(changes):
+            continue
+        standing = "peer"
+        if isinstance(variant, Fewer):
+            standing = "steps"
+        elif isinstance(variant, Ours):
+            standing = "default" if name in (*METHODS, *PRESETS) else "settings"
+        found.append(Point(name, _mean(rows, name, "left"), interval(changes), standing))
+    return found
 
 
 if __name__ == "__main__":
