@@ -157,9 +157,12 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 def presets() -> Iterator[Variant]:
     """The presets for how images look, and what they were chosen from."""
     for name, settings in CANDIDATES.items():
-        yield Variant(f"candidate {name}", MappingProxyType({**ORIGINAL, **settings}))
+        values = MappingProxyType({**ORIGINAL, **settings})
+        yield Variant(f"candidate {name}", values, tasks=TASKS[:1])
     folders = PresetFolders([SHIPPED])
     for name in LOOK_PRESETS:
         settings = MappingProxyType(folders.load(name).settings.changed())
         yield Variant(f"preset {name}", settings)
-        yield Variant(f"preset {name} @{TILED_SIZE}", settings, size=TILED_SIZE, tasks=TASKS[:1])
+        if name in LOOK_PRESETS[:3]:
+            at = f"preset {name} @{TILED_SIZE}"
+            yield Variant(at, settings, size=TILED_SIZE, tasks=TASKS[:1])
