@@ -13,6 +13,7 @@ from slothful import Settings
 from slothful.settings.methods import (
     NEAR_SIGHTED,
     NEAR_SIGHTED_TILE,
+    PLAIN_TILES,
     TOKEN_MERGING,
 )
 from slothful_webui.presets import SHIPPED, PresetFolders
@@ -150,6 +151,29 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "detail, strength 6 at every step": dict(_both(slothful=6, depth_decay=4), time_decay=0),
     "detail, strength 9, late": dict(_both(slothful=9, depth_decay=4), peak_time=0.6),
     "detail, strongest token, half": dict(out_mode="2D_NORM", out_k_blend=0.5, out_v_blend=0.5),
+    "detail, strongest token on both, 9": _pooled("2D_NORM", 1, 1),
+    "detail, 1D strongest token on both, late": dict(_pooled("1D_NORM", 1, 1), peak_time=0.8),
+    "detail, like the cell, on both": _pooled("2D_SIM", 1, 1),
+    "detail, strength 16, finest level, late": dict(
+        _both(slothful=16, depth_decay=4), peak_time=0.9
+    ),
+    "detail, tiles 16 without the rest": dict(TILES, global_ratio=0.0, tiling_max_depth=1),
+    "detail, tiles 16, global 0.2": dict(
+        TILES, global_ratio=0.2, tiling_max_depth=1, kept_token="merged"
+    ),
+    "detail, plain tiles 128, late": dict(
+        method=PLAIN_TILES, plain_tile_size=128, plain_max_depth=1, plain_swap=1, peak_time=0.8
+    ),
+    "detail, near-sighted, late": dict(
+        NEAR,
+        base_tile_size=64,
+        base_global_ratio=1.0,
+        peak_global_ratio=0.0,
+        peak_time=0.9,
+        in_slothful=0,
+        out_slothful=0,
+        tiling_max_depth=1,
+    ),
 }
 """What these presets were chosen from, besides what the claims and the sweeps show."""
 
