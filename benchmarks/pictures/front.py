@@ -68,6 +68,7 @@ def draw_front(panels: Mapping[str, Sequence[Point]], path: Path) -> None:
         steps = sorted((p.left, p.change.mean) for p in points if p.standing == "steps")
         if steps:
             axis.plot(*zip(*steps), color=COLOURS["steps"], linewidth=0.8)
+        axis.margins(x=0.12)  # names are written to the right of points
         axis.set_yscale("symlog", linthresh=0.005)  # most points lie close to 0
         axis.set_title(title)
         axis.set_xlabel("part of the U-Net's arithmetic that is left")

@@ -24,6 +24,7 @@ import hashlib
 import math
 import sys
 import types
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -457,11 +458,17 @@ def _mean(rows: Sequence[Row], variant: str, measure: str) -> float:
 
 
 def points(rows: Sequence[Row], listed: Mapping[str, Variant]) -> list[Point]:
-    """The variants of which there are images of these rows, those that change something."""
+    """The variants that change something, by the images that there are of most variants; those
+    that lack some of these are left out.
+    """
+    made = Counter(row.seed for row in rows)
+    most = 0.75 * len({row.variant for row in rows})
+    rows = [row for row in rows if made[row.seed] >= most]
+    images = len({row.seed for row in rows})
     found = []
     for name, variant in listed.items():
         changes = [float(row.change) for row in rows if row.variant == name]
-        if not any(changes):
+        if len(changes) < images or not any(changes):
             continue
         standing = "peer"
         if isinstance(variant, Fewer):
