@@ -198,7 +198,7 @@ def test_the_arithmetic_left_is_what_the_estimate_says():
 def test_what_a_peer_leaves_of_the_u_net_is_less_than_all_and_more_than_its_attention(peer):
     unet = load(SMALL).model.diffusion_model
     attention = attention_left(load(SMALL), Variant("t", peer=peer, size=256), CONDITIONS)
-    assert attention < peer_left(unet, peer, 256) < 1
+    assert attention < peer_left(unet, peer, (256, 256)) < 1
 
 
 def test_padding_changes_nothing_where_tiles_fit_and_is_seen_where_not():

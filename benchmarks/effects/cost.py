@@ -31,40 +31,44 @@ def attention_left(model: nn.Module, variant: Variant, conditions: Conditions) -
     own = Sampler(conditions.sampler, model, lambda params: None)
     sigmas = own.get_sigmas(None, conditions.steps)[:-1]
     timesteps = tuple(own.model_wrap.sigma_to_t(sigmas).tolist())
-    plain_total, plain_attention = _plain_count(unet, variant.size, timesteps)
-    total, _ = _count(unet, variant.size, timesteps, _around(unet, variant))
+    size = variant.size, variant.size
+    plain_total, plain_attention = _plain_count(unet, size, timesteps)
+    total, _ = _count(unet, size, timesteps, _around(unet, variant))
     return 1 - (plain_total - total) / plain_attention
 
 
-def peer_left(unet: nn.Module, peer: str, side: int) -> float:
+def peer_left(unet: nn.Module, peer: str, size: tuple[int, int]) -> float:
     """The part of a U-Net's arithmetic that one of `PEERS`, which acts at every step alike, leaves
-    of pictures of `side` x `side` pixels, counted in the same way.
+    of pictures of (width, height) pixels, counted in the same way.
     """
     any_time = (500.0,)
-    total, _ = _count(unet, side, any_time, PEERS[peer](unet))
-    return total / _plain_count(unet, side, any_time)[0]
+    total, _ = _count(unet, size, any_time, PEERS[peer](unet))
+    return total / _plain_count(unet, size, any_time)[0]
 
 
 @functools.lru_cache(maxsize=8)
-def _plain_count(unet: nn.Module, size: int, timesteps: tuple[float, ...]) -> tuple[int, int]:
+def _plain_count(
+    unet: nn.Module, size: tuple[int, int], timesteps: tuple[float, ...]
+) -> tuple[int, int]:
     return _count(unet, size, timesteps, contextlib.nullcontext())
 
 
 @torch.inference_mode()
 def _count(
     unet: nn.Module,
-    size: int,
+    size: tuple[int, int],
     timesteps: tuple[float, ...],
     around: contextlib.AbstractContextManager,
 ) -> tuple[int, int]:
     """(operations of the U-Net, of them self-attention's) at these timesteps."""
-    latent = torch.zeros(1, 4, size // LATENT_FACTOR, size // LATENT_FACTOR)
-    width = unet.input_blocks[1][1].transformer_blocks[0].attn2.to_k.in_features
+    width, height = (length // LATENT_FACTOR for length in size)
+    latent = torch.zeros(1, 4, height, width)
+    prompt_width = unet.input_blocks[1][1].transformer_blocks[0].attn2.to_k.in_features
     total = attention = 0
     with attention_by(matrix_products), around:
         for timestep in timesteps:
             with flop_counter() as counter:
-                unet(latent, torch.tensor([timestep]), context=torch.zeros(1, 77, width))
+                unet(latent, torch.tensor([timestep]), context=torch.zeros(1, 77, prompt_width))
             total += counter.get_total_flops()
             attention += sum(
                 sum(counts.values())

@@ -74,13 +74,13 @@ NEAR = dict(method=NEAR_SIGHTED, base_tile_size=16, peak_tile_size=16)
 MERGED = dict(method=TOKEN_MERGING)
 
 
-def _both(**values: Any) -> dict[str, Any]:
+def both_sides(**values: Any) -> dict[str, Any]:
     """The same for the input and the output blocks."""
     return {f"{side}_{name}": value for side in ("in", "out") for name, value in values.items()}
 
 
 def _pooled(mode: str, k: float, v: float) -> dict[str, Any]:
-    return {**STRONG, **_both(mode=mode, k_blend=k, v_blend=v)}
+    return {**STRONG, **both_sides(mode=mode, k_blend=k, v_blend=v)}
 
 
 def claims() -> Iterator[Variant]:
@@ -101,14 +101,14 @@ def claims() -> Iterator[Variant]:
     yield _claim("2D AVG on both 0.5", _pooled("2D_AVG", 0.5, 0.5))
     for decay in (0, 1, 2, 4):
         yield _claim(
-            f"depth decay {decay}", dict(_both(slothful=16, depth_decay=decay), time_decay=0)
+            f"depth decay {decay}", dict(both_sides(slothful=16, depth_decay=decay), time_decay=0)
         )
     for decay in (0, 2, 4):
-        settings = {**STRONG, **_both(v_blend=1), "peak_time": 0.2, "time_decay": decay}
+        settings = {**STRONG, **both_sides(v_blend=1), "peak_time": 0.2, "time_decay": decay}
         yield _claim(f"time decay {decay}", settings)
     for strength in (4, 9, 20):
         for axis in ("noise level", "pass progress"):
-            settings = {**STRONG, **_both(slothful=strength), "time_axis": axis}
+            settings = {**STRONG, **both_sides(slothful=strength), "time_axis": axis}
             yield _claim(f"strength {strength}, {axis}", settings)
     for size in (16, 24):
         for ratio in (0.0, 0.5, 1.0):
@@ -144,18 +144,18 @@ LOOK_PRESETS = ("soft", "hard contrast", "subtle detail", "composition-safe", "i
 CANDIDATES: dict[str, dict[str, Any]] = {
     "soft, at every step": dict(_pooled("2D_AVG", 1, 1), time_decay=0),
     "soft, late": dict(_pooled("2D_AVG", 1, 1), peak_time=0.7),
-    "soft, strength 20": {**_pooled("2D_AVG", 0.5, 0.5), **_both(slothful=20)},
+    "soft, strength 20": {**_pooled("2D_AVG", 0.5, 0.5), **both_sides(slothful=20)},
     "hard, 1D average on V, at every step": dict(_pooled("1D_AVG", 0, 1), time_decay=0),
     "hard, average on K, at every step": dict(_pooled("2D_AVG", 1, 0), time_decay=0),
     "hard, average on K, output blocks alone": dict(out_k_blend=1),
-    "detail, strength 6 at every step": dict(_both(slothful=6, depth_decay=4), time_decay=0),
-    "detail, strength 9, late": dict(_both(slothful=9, depth_decay=4), peak_time=0.6),
+    "detail, strength 6 at every step": dict(both_sides(slothful=6, depth_decay=4), time_decay=0),
+    "detail, strength 9, late": dict(both_sides(slothful=9, depth_decay=4), peak_time=0.6),
     "detail, strongest token, half": dict(out_mode="2D_NORM", out_k_blend=0.5, out_v_blend=0.5),
     "detail, strongest token on both, 9": _pooled("2D_NORM", 1, 1),
     "detail, 1D strongest token on both, late": dict(_pooled("1D_NORM", 1, 1), peak_time=0.8),
     "detail, like the cell, on both": _pooled("2D_SIM", 1, 1),
     "detail, strength 16, finest level, late": dict(
-        _both(slothful=16, depth_decay=4), peak_time=0.9
+        both_sides(slothful=16, depth_decay=4), peak_time=0.9
     ),
     "detail, tiles 16 without the rest": dict(TILES, global_ratio=0.0, tiling_max_depth=1),
     "detail, tiles 16, global 0.2": dict(

@@ -42,6 +42,7 @@ from benchmarks.effects.peers import PEERS
 from benchmarks.effects.report import draw_sheet
 from benchmarks.effects.runs import kind_of
 from benchmarks.effects.table import interval
+from benchmarks.effects.variants import both_sides
 from benchmarks.pictures.front import Point, draw_front
 from benchmarks.pictures.sampling import Picture, picture
 from benchmarks.pictures.variants import (
@@ -119,7 +120,7 @@ class Peer(Variant):
     @contextlib.contextmanager
     def playing(self, unet: nn.Module, picture: Picture) -> Iterator[Play]:
         """See `Variant`."""
-        self._left = peer_left(unet, self._name, picture.size[0])
+        self._left = peer_left(unet, self._name, picture.size)
         with PEERS[self._name](unet):
             yield Play(lambda call: None, lambda: ())
 
@@ -149,21 +150,16 @@ class MeasuredEasyCache(Variant):
 _NO_ENDS = {"sleep_first": 0, "sleep_last": 0}
 
 
-def _both(**values: Any) -> dict[str, Any]:
-    """The same for the input and the output blocks."""
-    return {f"{side}_{name}": value for side in ("in", "out") for name, value in values.items()}
-
-
 _HALF: dict[str, Any] = {f"channels_depth_{depth}": 0.5 for depth in (1, 2, 3)}
 _ORIGINAL = dict(method=SLOTHFUL, in_slothful=6, out_slothful=4)
 AWAKE: dict[str, dict[str, Any]] = {
     **{method: {"method": method} for method in METHODS},
     "Slothful Attention, strengths 6 and 4": _ORIGINAL,
     "Slothful Attention, strengths 6 and 4, jittered": dict(_ORIGINAL, kept_token="jittered"),
-    "Slothful Attention, strengths 4": dict(_both(slothful=4), method=SLOTHFUL),
-    "Slothful Attention, strengths 24": dict(_both(slothful=24), method=SLOTHFUL),
+    "Slothful Attention, strengths 4": dict(both_sides(slothful=4), method=SLOTHFUL),
+    "Slothful Attention, strengths 24": dict(both_sides(slothful=24), method=SLOTHFUL),
     "Slothful Attention, at every step": dict(method=SLOTHFUL, time_decay=0),
-    "Slothful Attention, no depth decay": dict(_both(depth_decay=0), method=SLOTHFUL),
+    "Slothful Attention, no depth decay": dict(both_sides(depth_decay=0), method=SLOTHFUL),
     "Near-sighted Tile, tiles 24, global 0.5": dict(
         method=NEAR_SIGHTED_TILE, tile_size=24, global_ratio=0.5
     ),
