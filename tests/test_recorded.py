@@ -6,12 +6,15 @@ import json
 import pytest
 import torch
 
+from slothful import Settings
+from slothful.settings.methods import AGENTS, TOKEN_MERGING
 from tests.recording import (
     RECORDED,
     cases,
     noted,
     outputs,
     plan_numbers,
+    settings_of,
     variants,
 )
 from tests.unets import make_unet
@@ -29,6 +32,15 @@ def computes_alike(layout: str) -> bool:
     return noted(outputs(unet_of(layout), None))["hash"] == OLD["unpatched"][layout]["hash"]
 
 
+def looks_for_alike(variant: dict) -> bool:
+    """Whether similar tokens are looked for, by products that round differently from one kind of
+    processor to another where those of the U-Net do not.
+    """
+    own = settings_of(variant)
+    keeps = own.method in Settings.parameter("kept_token").methods
+    return (keeps and own.kept_token == "merged") or own.method in (TOKEN_MERGING, AGENTS)
+
+
 def test_everything_is_recorded():
     assert set(OLD["outputs"]) == {f"{name} / {layout}" for name, layout in cases()}
     assert set(OLD["plans"]) == set(NAMED)
@@ -38,7 +50,7 @@ def test_everything_is_recorded():
 def test_outputs_are_those_recorded(name, layout):
     now = noted(outputs(unet_of(layout), NAMED[name]))
     before = OLD["outputs"][f"{name} / {layout}"]
-    if before["hash"] and computes_alike(layout):
+    if before["hash"] and computes_alike(layout) and not looks_for_alike(NAMED[name]):
         assert now["hash"] == before["hash"]
     # other arithmetic may find other tokens most similar, which moves the sums a little
     for pair, expected in zip(now["sums"], before["sums"]):
