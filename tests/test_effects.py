@@ -25,8 +25,9 @@ from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError,
 from benchmarks.effects.sweeps import sweeps
 from benchmarks.effects.table import Interval
 from benchmarks.effects.variants import Variant, plain
+from benchmarks.pictures.contestants import PEERS_SHOWN, contestants
 from benchmarks.pictures.front import Point, front
-from benchmarks.pictures.quality import PEERS_SHOWN, Row, contestants, points
+from benchmarks.pictures.quality import Row, points
 from benchmarks.pictures.variants import PRESETS
 from slothful import METHODS, Moment, Settings
 from standalone.checkpoint import SMALL, load

@@ -120,8 +120,10 @@ def _conditions(args: argparse.Namespace) -> Conditions:
 def _study(args: argparse.Namespace) -> int:
     if CONTEST in args.only and (code := _contest(args)):
         return code
-    study = Study(args.model, args.out, _conditions(args))
     chosen = {name: list(PARTS[name]()) for name in PARTS if name in args.only}
+    if not chosen:  # the contest writes its own report, and the others' stay
+        return 0
+    study = Study(args.model, args.out, _conditions(args))
     if args.parameters:
         names = {Settings.parameter(name).name for name in args.parameters}
         chosen["sweeps"] = [v for v in chosen.get("sweeps", []) if v.parameter in names]

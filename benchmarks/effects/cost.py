@@ -37,6 +37,7 @@ def attention_left(model: nn.Module, variant: Variant, conditions: Conditions) -
     return 1 - (plain_total - total) / plain_attention
 
 
+@functools.lru_cache(maxsize=64)
 def peer_left(unet: nn.Module, peer: str, size: tuple[int, int]) -> float:
     """The part of a U-Net's arithmetic that one of `PEERS`, which acts at every step alike, leaves
     of pictures of (width, height) pixels, counted in the same way.
@@ -62,13 +63,15 @@ def _count(
 ) -> tuple[int, int]:
     """(operations of the U-Net, of them self-attention's) at these timesteps."""
     width, height = (length // LATENT_FACTOR for length in size)
-    latent = torch.zeros(1, 4, height, width)
+    device = next(unet.parameters()).device
+    latent = torch.zeros(1, 4, height, width, device=device)
     prompt_width = unet.input_blocks[1][1].transformer_blocks[0].attn2.to_k.in_features
+    prompt = latent.new_zeros(1, 77, prompt_width)
     total = attention = 0
     with attention_by(matrix_products), around:
         for timestep in timesteps:
             with flop_counter() as counter:
-                unet(latent, torch.tensor([timestep]), context=torch.zeros(1, 77, prompt_width))
+                unet(latent, latent.new_tensor([timestep]), context=prompt)
             total += counter.get_total_flops()
             attention += sum(
                 sum(counts.values())

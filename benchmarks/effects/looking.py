@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 import slothful
-from benchmarks.pictures.quality import Images
+from benchmarks.pictures.images import Images
 from benchmarks.pictures.sampling import Picture
 from benchmarks.pictures.variants import Play, Variant
 from benchmarks.reductions.__main__ import error_of, noisy_calls

@@ -31,7 +31,8 @@ import slothful
 from benchmarks.effects.metrics import FIDELITY, LOOKS, fidelity, likeness, looks
 from benchmarks.effects.runs import scene_of
 from benchmarks.effects.table import Interval, interval
-from benchmarks.pictures.quality import Fewer, Images, add_images, images_of, seeds_of
+from benchmarks.pictures.contestants import Fewer
+from benchmarks.pictures.images import Images, add_images, images_of, seeds_of
 from benchmarks.pictures.sampling import Picture
 from benchmarks.pictures.variants import Call, Ours, Play, Variant
 from benchmarks.speed.options import check_only
