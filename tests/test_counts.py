@@ -15,7 +15,7 @@ from slothful.planning.counts import kept_count, outside_count
 from slothful.planning.reduction import plan_downsampling, plan_reduction
 from slothful.planning.tiling import plan_divisor_tiling, plan_tiling
 from slothful.tokens.kept import kept_index, kept_outside
-from slothful.tokens.layout import own_in_view, plan_layout
+from slothful.tokens.layout import plan_layout
 
 CPU = torch.device("cpu")
 MODES = ("1D_AVG", "2D_AVG")
@@ -73,15 +73,14 @@ def compare(plan):
     queries = plan.tokens if layout.queries is None else len(layout.queries)
     assert plan.query_count == queries
     keys = plan.key_count
-    if plan.tiling is not None and not (own_in_view(plan) and plan.merges):
-        own = plan.tokens // windows if own_in_view(plan) else 0
-        assert keys == own + len(layout.keys) // windows
+    if layout.keys is not None:
+        assert keys == len(layout.keys) // windows
+    elif plan.tiling is not None:  # what is projected, and what all windows see
+        shared = 0 if plan.global_reduction is None else len(plan.global_reduction)
+        assert keys == plan.tokens // windows + shared
     if plan.pools:
         return
-    if plan.tiling is not None and own_in_view(plan):
-        projected = plan.tokens
-    else:
-        projected = plan.tokens if layout.sources is None else len(layout.sources)
+    projected = plan.tokens if layout.sources is None else len(layout.sources)
     assert plan.projected_count == projected
 
 

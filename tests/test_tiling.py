@@ -62,8 +62,8 @@ def test_windows_side_by_side_are_cut_from_the_grid():
     layout = plan_layout(plan, CPU)
     assert layout.queries is layout.answers is None
     tokens = torch.randn(2, 32 * 48, 3, generator=torch.Generator().manual_seed(0))
-    sources, *_ = key_inputs(tokens, tokens, layout, plan)
     queries = split_queries(tokens, layout, plan)
+    sources, *_ = key_inputs(tokens, queries, layout, plan)
     grid = tokens.unflatten(1, (32, 48))
     cut = [grid[:, y : y + 16, x : x + 16].flatten(1, 2) for y in (0, 16) for x in (0, 16, 32)]
     expected = torch.stack(cut, dim=1).flatten(0, 1)

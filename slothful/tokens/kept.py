@@ -15,12 +15,36 @@ from .devices import to_device
 
 # cached, so that a step of sampling copies nothing to the device
 @functools.lru_cache(maxsize=256)
-def kept_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
+def kept_index(
+    reduction: Reduction, device: torch.device, tiling: Tiling | None = None
+) -> torch.Tensor:
     """The one token of each cell, as indices (len(reduction),) in row order into the grid's
-    rows.length * columns.length tokens.
+    rows.length * columns.length tokens, which are in row order, or in that of the windows of a
+    `tiling`, which lie side by side.
     """
     kept_y, kept_x = (torch.tensor(places) for places in kept_places(reduction))
-    return to_device((kept_y[:, None] * reduction.columns.length + kept_x).flatten(), device)
+    kept = (kept_y[:, None] * reduction.columns.length + kept_x).flatten()
+    return to_device(kept if tiling is None else places_in_windows(tiling)[kept], device)
+
+
+# random shifts make a new order every step, so the cache is kept small
+@functools.lru_cache(maxsize=64)
+def places_in_windows(tiling: Tiling) -> torch.Tensor:
+    """For each token of the grid its place in the window that owns it, counted through all
+    windows: (tokens,) int64, on the CPU.
+    """
+    rows, columns = tiling.rows, tiling.columns
+    places = torch.empty(rows.length, columns.length, dtype=torch.int64)
+    numbered = torch.arange(len(tiling) * tiling.tokens).reshape(-1, rows.size, columns.size)
+    for index, window in enumerate(numbered):
+        i, j = divmod(index, len(columns))
+        owned_y = slice(rows.edges[i], rows.edges[i + 1])
+        owned_x = slice(columns.edges[j], columns.edges[j + 1])
+        y, x = rows.starts[i], columns.starts[j]
+        places[owned_y, owned_x] = window[
+            owned_y.start - y : owned_y.stop - y, owned_x.start - x : owned_x.stop - x
+        ]
+    return places.flatten()
 
 
 def filled(kept: torch.Tensor) -> torch.Tensor:
@@ -30,9 +54,11 @@ def filled(kept: torch.Tensor) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=256)
-def filled_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
+def filled_index(
+    reduction: Reduction, device: torch.device, tiling: Tiling | None = None
+) -> torch.Tensor:
     """`kept_index`, filled up to the next eight."""
-    return to_device(filled(kept_index(reduction, torch.device("cpu"))), device)
+    return to_device(filled(kept_index(reduction, torch.device("cpu"), tiling)), device)
 
 
 # random shifts make new windows every step, so the cache is kept small

@@ -11,10 +11,11 @@ from einops import rearrange
 
 from ..planning.plan import Reduce
 from ..planning.reduction import Reduction
+from ..planning.tiling import Tiling
 from .group_means import Groups
-from .layout import Layout
+from .layout import Layout, windows_in_order
 from .likeness import features_of, groups_alike
-from .moving import split_queries, windows_of
+from .moving import in_order, split_queries, windows_of
 from .pooling import reduce_tokens
 
 _ROUNDING = 1e-5
@@ -58,17 +59,22 @@ def match_tokens(
     Of a group of the whole grid a window counts only the tokens that are not its own. Where they
     are `weighed` and nothing is tiled, there may be up to seven groups more than the plan says.
     """
+    tokens, ordered = in_order(tokens, queries, plan), windows_in_order(plan)
 
     def own_of(part: torch.Tensor) -> torch.Tensor:
-        if layout.halo is None:
-            return split_queries(part, layout, plan)
-        return windows_of(part, layout.halo, plan)
+        if layout.halo is not None:
+            return windows_of(part, layout.halo, plan)
+        if ordered:
+            return part.reshape(len(queries), -1, part.shape[-1])
+        return split_queries(part, layout, plan)
 
     features, channels = features_of(tokens), tokens.shape[-1]
 
-    def groups_in(part: torch.Tensor, reduction: Reduction) -> Groups:
+    def groups_in(
+        part: torch.Tensor, reduction: Reduction, tiling: Tiling | None = None
+    ) -> Groups:
         fills = weighed and plan.tiling is None
-        return groups_alike(part, reduction, channels, tokens.dtype, fills=fills)
+        return groups_alike(part, reduction, channels, tokens.dtype, fills=fills, tiling=tiling)
 
     own = None
     if plan.reduction is not None:
@@ -76,7 +82,7 @@ def match_tokens(
     if plan.global_reduction is None:
         assert own is not None
         return Match(own, None, _logarithm(own.sizes, tokens.dtype))
-    shared = groups_in(features, plan.global_reduction)
+    shared = groups_in(features, plan.global_reduction, plan.tiling if ordered else None)
     inside = shared.sizes_in(own_of).unflatten(0, (len(tokens), plan.windows))
     # never less than nothing, however sums are rounded
     outside = torch.rsub(inside, shared.sizes[:, None], alpha=1 - _ROUNDING)
@@ -95,7 +101,7 @@ def _logarithm(sizes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 @functools.lru_cache(maxsize=64)
 def _ones(rows: int, count: int, device: torch.device) -> torch.Tensor:
     """(rows, count)"""
-    return torch.ones((1, count), device=device).expand(rows, -1)
+    return torch.ones((rows, count), device=device)
 
 
 def key_inputs(
@@ -110,6 +116,7 @@ def key_inputs(
     `tokens` and `queries` as in `match_tokens`; `match`: what that gives, for a plan that merges,
     from the same tokens or from those of an earlier layer of the site.
     """
+    tokens = in_order(tokens, queries, plan)
     if not plan.pools:
         kept = tokens if layout.sources is None else tokens.index_select(1, layout.sources)
         return KeyInputs(kept, kept)

@@ -2,8 +2,9 @@
 
 One index picks the queries of all windows, one puts their answers back, one picks the tokens that
 are projected to keys and values, and one deals the projected tokens to the windows. A token that
-several windows see is thus projected once. Windows that do not overlap need no index, neither for
-their queries nor for their own keys: they are a view of the grid, which is copied in long rows.
+several windows see is thus projected once. Windows that do not overlap need no index for their
+queries: they are a view of the grid, which is copied in long rows. What is projected of these lies
+window after window, so that their own keys are not moved.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..planning.plan import Reduce
 from ..planning.site import Grid
 from ..planning.tiling import Tiling
 from .devices import numbers, to_device
-from .kept import kept_index, kept_outside
+from .kept import kept_index, kept_outside, places_in_windows
 
 _HOST = torch.device("cpu")
 
@@ -31,8 +32,7 @@ class Layout:
     the tokens that pooled keys come from, window after window, where these are more than the
     queries'. `sources` (M,): the grid's tokens that are projected, None for all of them in order,
     or where pooling makes others. `keys` (W*K,): for each key of each window its place among the
-    projected tokens; where a window's own keys are a view, of its global keys alone, unless every
-    window sees them all. None: nothing to move.
+    projected tokens; None where these lie as they are needed, but for what all windows see.
     """
 
     queries: torch.Tensor | None = None
@@ -47,10 +47,13 @@ def plan_layout(plan: Reduce, device: torch.device) -> Layout:
     return _layout(plan.geometry, device)
 
 
-def own_in_view(plan: Reduce) -> bool:
-    """Whether the windows' own keys are all tokens of the grid, each once."""
-    every_token = plan.reduction is None and plan.key_tiling is None
-    return every_token and plan.tiling is not None and plan.tiling.side_by_side
+def windows_in_order(plan: Reduce) -> bool:
+    """Whether keys and values are made of the grid's tokens window after window: where windows lie
+    side by side and see themselves, as all of their tokens or as groups of similar ones.
+    """
+    if plan.tiling is None or plan.key_tiling is not None or not plan.tiling.side_by_side:
+        return False
+    return plan.merges or (plan.reduction is None and not plan.pools)
 
 
 # random shifts make a new layout every step, so the caches are kept small
@@ -60,7 +63,7 @@ def _layout(plan: Reduce, device: torch.device) -> Layout:
     if plan.tiling is None:
         made = _of_whole_grid(plan)
     else:
-        made = _in_view(plan) if own_in_view(plan) else _by_index(plan, plan.tiling)
+        made = _of_windows(plan, plan.tiling)
     parts = (getattr(made, field.name) for field in dataclasses.fields(made))
     return Layout(*(part if part is None else to_device(part, device) for part in parts))
 
@@ -72,23 +75,15 @@ def _of_whole_grid(plan: Reduce) -> Layout:
     return Layout(sources=kept_index(plan.reduction, _HOST))
 
 
-def _in_view(plan: Reduce) -> Layout:
-    """Windows that lie side by side, whose own keys are all of their tokens: only global keys are
-    picked by index, and where they merge, every window sees them all.
-    """
-    if plan.merges:
+def _of_windows(plan: Reduce, tiling: Tiling) -> Layout:
+    """With windows."""
+    ordered = windows_in_order(plan)
+    if ordered and plan.reduction is None and (plan.merges or plan.global_reduction is None):
         return Layout()
-    seen = _seen_outside(plan, plan.tokens)  # (W, global keys)
-    keys = numbers(0, _HOST) if seen is None else seen.flatten()
-    return Layout(keys=keys.int())
-
-
-def _by_index(plan: Reduce, tiling: Tiling) -> Layout:
-    """Windows that overlap, or whose own keys are fewer or more than their tokens."""
     queries = answers = halo = sources = None
     if not tiling.side_by_side:
         queries = _window_indices(plan.grid, tiling).flatten()
-        answers = _answer_indices(plan.grid, tiling)
+        answers = places_in_windows(tiling)
     own = _window_indices(plan.grid, plan.key_tiling or tiling)  # (W, own tokens)
     if plan.pools and plan.key_tiling is not None:
         halo = own.flatten()
@@ -105,7 +100,9 @@ def _by_index(plan: Reduce, tiling: Tiling) -> Layout:
     if seen is not None:
         keys = torch.cat([keys, seen], dim=1)  # (W, K)
     keys = keys.flatten()
-    if not plan.pools:
+    if ordered and not plan.pools:
+        keys = places_in_windows(tiling)[keys]
+    elif not plan.pools:
         sources, keys = torch.unique(keys, return_inverse=True)
         sources = sources if len(sources) < plan.tokens else None
     # 32 bits hold any token and are half as much memory
@@ -138,22 +135,3 @@ def _window_indices(grid: Grid, tiling: Tiling) -> torch.Tensor:
         for x in columns.starts
     ]
     return torch.stack(windows)
-
-
-@functools.lru_cache(maxsize=64)
-def _answer_indices(grid: Grid, tiling: Tiling) -> torch.Tensor:
-    """For each token of the grid its place in the window that owns it, counted through all
-    windows: (height * width,).
-    """
-    rows, columns = tiling.rows, tiling.columns
-    answers = torch.empty(grid, dtype=torch.int64)
-    places = torch.arange(len(tiling) * tiling.tokens).reshape(-1, rows.size, columns.size)
-    for index, window in enumerate(places):
-        i, j = divmod(index, len(columns))
-        owned_y = slice(rows.edges[i], rows.edges[i + 1])
-        owned_x = slice(columns.edges[j], columns.edges[j + 1])
-        y, x = rows.starts[i], columns.starts[j]
-        answers[owned_y, owned_x] = window[
-            owned_y.start - y : owned_y.stop - y, owned_x.start - x : owned_x.stop - x
-        ]
-    return answers.flatten()

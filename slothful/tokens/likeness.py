@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ..planning.reduction import COMPARED_CHANNELS, Reduction
+from ..planning.tiling import Tiling
 from .devices import numbers, to_device, together
 from .group_means import Groups, groups_of
 from .kept import filled, filled_index, kept_index
@@ -64,18 +65,20 @@ def groups_alike(
     dtype: torch.dtype,
     *,
     fills: bool,
+    tiling: Tiling | None = None,
 ) -> Groups:
     """The groups of tokens that are most like the kept ones of a reduction, for means of tokens of
-    so many `channels` and of `dtype`. `features`: (batch, tokens, width) of `features_of`.
+    so many `channels` and of `dtype`. `features`: (batch, tokens, width) of `features_of`, in the
+    order of a `tiling`'s windows where there is one.
 
     With `fills` there may be up to seven groups more: a GPU is slow at other numbers than eights,
     and where groups weigh as much as is in them, copies of a kept token change nothing.
     """
     device = features.device
     if in_few_steps(device) and len(reduction) <= PRODUCTS * channels:
-        kept = (filled_index if fills else kept_index)(reduction, device)
-        return GroupsByShares(features, kept)
-    joined = join_alike(features, kept_index(reduction, device))
+        index = filled_index if fills else kept_index
+        return GroupsByShares(features, index(reduction, device, tiling))
+    joined = join_alike(features, kept_index(reduction, device, tiling))
     return groups_of(joined, len(reduction), dtype)
 
 

@@ -7,7 +7,7 @@ from einops import rearrange
 
 from ..planning.plan import Reduce
 from ..planning.tiling import Tiling
-from .layout import Layout, own_in_view
+from .layout import Layout, windows_in_order
 
 _GRID, _WINDOWS = "b (y h x w) c", "(b y x) (h w) c"
 """Windows that lie side by side: y by x of them, of h by w tokens each."""
@@ -35,6 +35,13 @@ def windows_of(tokens: torch.Tensor, index: torch.Tensor, plan: Reduce) -> torch
     return rearrange(picked, "b (w t) c -> (b w) t c", w=plan.windows)
 
 
+def in_order(tokens: torch.Tensor, queries: torch.Tensor, plan: Reduce) -> torch.Tensor:
+    """The tokens of the grid in the order of `windows_in_order`, else as they are: (batch, tokens,
+    channels). `queries`: what `split_queries` makes of them, of which this is a view.
+    """
+    return queries.reshape(tokens.shape) if windows_in_order(plan) else tokens
+
+
 def join_answers(answers: torch.Tensor, layout: Layout, plan: Reduce) -> torch.Tensor:
     """Every token's answer from its own window: (batch * W, T, channels) ->
     (batch, tokens, channels).
@@ -56,23 +63,11 @@ def deal_keys(
     """
     if plan.tiling is None:
         return projected
-    windows = len(plan.tiling)
-    if not own_in_view(plan):
-        assert layout.keys is not None
+    if layout.keys is not None:
         everything = projected if shared is None else torch.cat([projected, shared], dim=1)
         return windows_of(everything, layout.keys, plan)
-    if shared is None:
-        assert layout.keys is not None
-        picked = projected.index_select(1, layout.keys)
-        picked = rearrange(picked, "b (w k) c -> b w k c", w=windows)
-    else:  # every window sees them all
-        picked = shared[:, None]
-    # written into their place at once: to make the windows and put them together is a copy more
-    tokens = plan.tiling.tokens
-    shape = (len(projected), windows, tokens + picked.shape[2], projected.shape[-1])
-    dealt = projected.new_empty(shape)
-    sizes = _window_shape(plan.tiling)
-    own = rearrange(dealt[:, :, :tokens], "b (y x) (h w) c -> b y h x w c", **sizes)
-    own.copy_(rearrange(projected, f"{_GRID} -> b y h x w c", **sizes))
-    dealt[:, :, tokens:] = picked
-    return dealt.flatten(0, 1)
+    own = rearrange(projected, "b (w t) c -> b w t c", w=len(plan.tiling))
+    if shared is not None:  # every window sees them all
+        everywhere = shared[:, None].expand(-1, len(plan.tiling), -1, -1)
+        own = torch.cat([own, everywhere], dim=2)
+    return own.flatten(0, 1)
