@@ -30,9 +30,20 @@ def test_similar_tokens_are_found_in_few_steps(unet, size):
 def test_tiles_in_which_similar_tokens_are_found_start_more(unet):
     layout, unet = unet
     found = more(unet, "Near-sighted Attention", (1024, 1024))
-    assert max(found) <= (26 if layout == "sd15" else 17)
+    assert max(found) <= (24 if layout == "sd15" else 16)
     found = more(unet, "Near-sighted Tile", (512, 512))
-    assert max(found) <= (21 if layout == "sd15" else 15)
+    assert max(found) <= (20 if layout == "sd15" else 14.5)
+
+
+def test_tiles_move_queries_and_answers_and_pick_keys_and_values_once(unet):
+    assert more(unet[1], "Near-sighted Tile, first token", (1024, 1024)) == {4.0}
+
+
+def test_a_tile_whose_keys_are_its_own_moves_none(unet):
+    """Its queries and its answers are moved, or where it fills the image's width, nothing."""
+    layout, unet = unet
+    if layout == "sd15":  # SDXL has no self-attention where Plain Tiles act by default
+        assert more(unet, "Plain Tiles", (1024, 1024)) <= {0.0, 2.0}
 
 
 @pytest.mark.parametrize("variant", ["Slothful Attention", "Token Downsampling"])
@@ -51,4 +62,9 @@ def test_views_and_empty_memory_start_nothing():
         assert launches.count == 1
         tokens.transpose(1, 2).contiguous()
         tokens.add_(1)
+    assert launches.count == 3
+    with counting() as launches:
+        torch.cat([tokens, tokens])
+        assert launches.count == 1
+        torch.cat([tokens, tokens[:, ::2]], dim=1)
     assert launches.count == 3

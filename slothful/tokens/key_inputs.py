@@ -70,9 +70,7 @@ def match_tokens(
 
     features, channels = features_of(tokens), tokens.shape[-1]
 
-    def groups_in(
-        part: torch.Tensor, reduction: Reduction, tiling: Tiling | None = None
-    ) -> Groups:
+    def groups_in(part: torch.Tensor, reduction: Reduction, tiling: Tiling | None = None) -> Groups:
         fills = weighed and plan.tiling is None
         return groups_alike(part, reduction, channels, tokens.dtype, fills=fills, tiling=tiling)
 

@@ -60,10 +60,8 @@ def windows_in_order(plan: Reduce) -> bool:
 @functools.lru_cache(maxsize=64)
 def _layout(plan: Reduce, device: torch.device) -> Layout:
     # made on the host: a device would be waited for
-    if plan.tiling is None:
-        made = _of_whole_grid(plan)
-    else:
-        made = _of_windows(plan, plan.tiling)
+    tiling = plan.tiling
+    made = _of_whole_grid(plan) if tiling is None else _of_windows(plan, tiling)
     parts = (getattr(made, field.name) for field in dataclasses.fields(made))
     return Layout(*(part if part is None else to_device(part, device) for part in parts))
 
