@@ -50,14 +50,19 @@ def parameter_table() -> str:
     return _table(header, [_row(parameter) for parameter in Settings.parameters()])
 
 
-TABLES = {README: {"methods": method_table}, PARAMETERS: {"parameters": parameter_table}}
-"""The tables of each document, by the names in its marks."""
+Tables = dict[str, Callable[[], str]]
+"""Tables of a document, by the names in its marks."""
+
+TABLES: dict[Path, Tables] = {
+    README: {"methods": method_table},
+    PARAMETERS: {"parameters": parameter_table},
+}
 
 
-def with_tables(document: Path) -> str:
-    """A document's text with each of its tables between its two marks."""
+def with_tables(document: Path, tables: Tables) -> str:
+    """A document's text with each of the tables between its two marks."""
     text = document.read_text(encoding="utf-8")
-    for name, table in TABLES[document].items():
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
@@ -87,6 +92,6 @@ def _methods_text(methods: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    for path in TABLES:
-        path.write_text(with_tables(path), encoding="utf-8")
+    for path, tables in TABLES.items():
+        path.write_text(with_tables(path, tables), encoding="utf-8")
     NODE_TEXTS.write_text(node_texts(), encoding="utf-8")

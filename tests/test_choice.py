@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import statistics
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import slothful
+from benchmarks.pictures.contestants import contestants
 from slothful import MachineCosts, Moment, Rates, Settings, SettingsError
-from slothful.planning.choice import FRONT, LEVELS, MOST_CHANGE
+from slothful.planning.choice import FRONT, LARGE, LEVELS, MOST_CHANGE
 from slothful.planning.seconds import kind_of
 from tests.unets import make_unet
 
 WISHES = ("gentle", "balanced", "strong")
-TABLE = Path(__file__).resolve().parents[1] / "docs" / "effects" / "sleep.csv"
+TABLE = Path(__file__).resolve().parents[1] / "docs" / "effects" / "contest.csv"
 
 
 @functools.cache
@@ -123,24 +123,41 @@ def test_a_wish_that_is_none_is_refused_by_its_name(level):
 
 
 def test_the_front_is_what_the_study_has_measured():
-    found = defaultdict(list)
+    changes = defaultdict(dict)
     with TABLE.open() as file:
         for row in csv.DictReader(file):
-            found[row["model"].partition(" ")[0], row["variant"]].append(float(row["change"]))
+            changes[row["size"], row["variant"]][row["seed"]] = float(row["change"])
     names = [
-        "preset asleep gentle", "preset asleep half", "Slothful Attention, asleep gentle",
+        "asleep gentle", "asleep half", "Slothful Attention, asleep gentle",
         "Slothful Attention, asleep half",
-        "Slothful Attention, deep blocks n = 3, 1 awake, linear",
-        "Near-sighted Attention, deep blocks n = 3, 1 awake, linear", "preset asleep deep",
     ]  # fmt: skip
+    listed = contestants()
     for candidate, name in zip(FRONT, names, strict=True):
-        relative = [
-            statistics.fmean(changes) / statistics.fmean(found[model, "50% of the steps"])
-            for (model, variant), changes in found.items()
-            if variant == name
-        ]
-        assert candidate.change == pytest.approx(max(relative), abs=0.01)
-        assert ("Slothful" in name) == (candidate.settings["method"] == "Slothful Attention")
-    changes = [each.change for each in FRONT]
-    assert changes == sorted(changes)
-    assert all(min(changes) <= most for most in MOST_CHANGE.values())
+        assert Settings(**candidate.settings) == listed[name].settings
+        for size, told in (("256x256", candidate.small), ("512x512", candidate.large)):
+            own, half = changes[size, name], changes[size, "50% of the steps"]
+            both = sorted(own.keys() & half.keys())
+            assert len(both) >= 8
+            relative = sum(own[seed] for seed in both) / sum(half[seed] for seed in both)
+            assert told == pytest.approx(relative, abs=0.01)
+
+
+def test_every_wish_allows_something_at_every_size():
+    for tokens in (1, 32 * 32, LARGE - 1, LARGE, 128 * 128):
+        least = min(candidate.change(tokens) for candidate in FRONT)
+        assert all(least <= most <= 1.0 for most in MOST_CHANGE.values())
+    assert FRONT[2].change(LARGE - 1) == FRONT[2].small
+    assert FRONT[2].change(LARGE) == FRONT[2].large
+
+
+@pytest.mark.parametrize(
+    ("layout", "size", "large"),
+    [("sd1", 504, False), ("sd1", 512, True), ("sdxl", 512, False), ("sdxl", 1024, True)],
+)
+def test_the_smallest_pass_tells_how_much_a_method_changes(layout, size, large):
+    """By the tokens at its finest attention, which in SDXL is one level further down."""
+    shape = shape_of(layout)
+    costs = rates(shape, 1e-12, 1e-9, 0.0, 0.0, 0.0, 0.0, 1e-14)  # attention is all the work
+    passes = [("base", size, size, moments(20)), ("hires", 2048, 2048, moments(20))]
+    chosen = slothful.choose("balanced", shape, passes, costs)
+    assert (chosen.method != "Sleep only") == large

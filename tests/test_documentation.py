@@ -1,9 +1,11 @@
 """The documents say what the code does."""
 
+import csv
 import re
 
 import pytest
 
+from benchmarks.pictures import documented
 from slothful import METHODS, Settings
 from standalone.documentation import (
     README,
@@ -21,7 +23,31 @@ DOCUMENTS = sorted([README, *(ROOT / "docs").rglob("*.md")])
 def test_the_documents_hold_the_tables_of_the_declarations(document):
     text = document.read_text(encoding="utf-8")
     assert all(table() in text for table in TABLES[document].values())
-    assert text == with_tables(document), "run `python -m standalone.documentation`"
+    tables = TABLES[document]
+    assert text == with_tables(document, tables), "run `python -m standalone.documentation`"
+
+
+@pytest.mark.parametrize("document", documented.TABLES, ids=lambda path: path.name)
+def test_the_documents_tell_what_the_rows_of_the_contest_say(document):
+    text, tables = document.read_text(encoding="utf-8"), documented.TABLES[document]
+    assert all(table() in text for table in tables.values())
+    written = with_tables(document, tables)
+    assert text == written, "run `python -m benchmarks.pictures.documented`"
+
+
+def test_a_table_of_the_contest_has_the_mean_of_its_rows():
+    """Of the images that there are of all that it names."""
+    with documented.ROWS.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["size"] == "512x512"]
+    made = {name: {} for name in documented.ADVISED}
+    for row in rows:
+        made.get(row["variant"], {})[row["seed"]] = float(row["change"])
+    seeds = set.intersection(*map(set, made.values()))
+    mean = sum(made["Slothful Attention"][seed] for seed in seeds) / len(seeds)
+    lines = documented.advised_table().splitlines()
+    assert f"{len(seeds)} images" in lines[0]
+    own = [line for line in lines if line.startswith("| Slothful Attention |")]
+    assert [line.split(" | ")[2] for line in own] == [f"{mean:.4f} |"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -137,13 +137,13 @@ def test_a_wish_sets_the_values_and_a_value_moved_by_hand_ends_it(page, panel):
 
     page.set_size(256, 256)
     assert pressed("custom")
-    button("balanced").click()
+    button("strong").click()
     page.wait_until(lambda: page.values() == values_of(ASLEEP))
     page.page.wait_for_timeout(800)
-    assert pressed("balanced")
+    assert pressed("strong")
     page.type_number("sleep_every", "2.5")
     page.wait_until(lambda: pressed("custom"))
-    assert not pressed("balanced")
+    assert not pressed("strong")
     button("off").click()
     page.wait_until(lambda: page.values() == values_of(Settings(method="Sleep only")))
 
