@@ -54,8 +54,7 @@ Tables = dict[str, Callable[[], str]]
 """Tables of a document, by the names in its marks."""
 
 TABLES: dict[Path, Tables] = {
-    README: {"methods": method_table},
-    PARAMETERS: {"parameters": parameter_table},
+    PARAMETERS: {"parameters": parameter_table, "methods": method_table},
 }
 
 
