@@ -75,9 +75,10 @@ def compare(plan):
     keys = plan.key_count
     if layout.keys is not None:
         assert keys == len(layout.keys) // windows
-    elif plan.tiling is not None:  # what is projected, and what all windows see
-        shared = 0 if plan.global_reduction is None else len(plan.global_reduction)
-        assert keys == plan.tokens // windows + shared
+    elif plan.tiling is not None:  # what is projected of a window, and what all windows see
+        own = plan.tokens // windows if plan.reduction is None else len(plan.reduction)
+        shared = plan.global_reduction if plan.merges else None
+        assert keys == own + (0 if shared is None else len(shared))
     if plan.pools:
         return
     projected = plan.tokens if layout.sources is None else len(layout.sources)

@@ -32,7 +32,7 @@ def test_tiles_in_which_similar_tokens_are_found_start_more(unet):
     found = more(unet, "Near-sighted Attention", (1024, 1024))
     assert max(found) <= (24 if layout == "sd15" else 16)
     found = more(unet, "Near-sighted Tile", (512, 512))
-    assert max(found) <= (20 if layout == "sd15" else 14.5)
+    assert max(found) <= (18 if layout == "sd15" else 12.5)
 
 
 def test_tiles_move_queries_and_answers_and_pick_keys_and_values_once(unet):
@@ -62,9 +62,4 @@ def test_views_and_empty_memory_start_nothing():
         assert launches.count == 1
         tokens.transpose(1, 2).contiguous()
         tokens.add_(1)
-    assert launches.count == 3
-    with counting() as launches:
-        torch.cat([tokens, tokens])
-        assert launches.count == 1
-        torch.cat([tokens, tokens[:, ::2]], dim=1)
     assert launches.count == 3

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from slothful import Moment, Settings, plan_site
 from slothful.planning.plan import Reduce
+from slothful.planning.reduction import plan_reduction
 from slothful.planning.tiling import axis_windows, plan_tiling, with_halo
 from slothful.tokens.kept import kept_index, kept_outside
 from slothful.tokens.key_inputs import key_inputs
 from slothful.tokens.layout import plan_layout
 from slothful.tokens.moving import deal_keys, join_answers, split_queries
+from slothful.tokens.windows import places_in_windows, window_indices
 from tests.sites import site_at
 
 SITE = site_at("IN01", 0, 1, 1)
@@ -70,6 +72,17 @@ def test_windows_side_by_side_are_cut_from_the_grid():
     assert torch.equal(queries, expected)
     assert torch.equal(deal_keys(sources, layout, plan), expected)
     assert torch.equal(join_answers(queries, layout, plan), tokens)
+
+
+@given(st.sampled_from([(32, 48), (30, 60), (48, 20)]), st.integers(5, 20), st.integers(1, 60))
+def test_a_kept_token_has_its_place_among_the_windows_tokens(grid, tile_size, strength):
+    tiling = plan_tiling(*grid, tile_size)
+    reduction = plan_reduction(*grid, mode="2D_AVG", strength=float(strength))
+    kept = kept_index(reduction, CPU)
+    assert torch.equal(kept_index(reduction, CPU, tiling), places_in_windows(tiling)[kept])
+    if tiling.side_by_side:
+        order = window_indices(grid, tiling).flatten()
+        assert torch.equal(order[kept_index(reduction, CPU, tiling)], kept)
 
 
 def test_one_tile_is_no_tiling():

@@ -6,7 +6,7 @@ python -m benchmarks.pictures.documented
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.effects.table import interval
@@ -19,7 +19,7 @@ from standalone.documentation import README, ROOT, Tables, with_tables
 EFFECTS = ROOT / "docs" / "effects.md"
 ROWS = ROOT / "docs" / "effects" / "contest.csv"
 SIZES = ("512x512", "256x256")
-ADVISED = {
+IN_README = {
     "Slothful Attention, asleep half": "Slothful Attention and *asleep half*",
     "Slothful Attention, asleep gentle": "Slothful Attention and *asleep gentle*",
     "Near-sighted Attention": "Near-sighted Attention",
@@ -32,7 +32,7 @@ ADVISED = {
     "Token Merging": "Token Merging",
 }
 """What the README tells of, from the least that is left on, and in which words."""
-SHOWN = (
+IN_EFFECTS = (
     *(name for name in METHODS if name not in ("Plain Tiles", "Agent Attention")),
     "Token Merging 0.7", "Slothful Attention, strengths 6 and 4", *PRESETS,
     *(f"{method}, {preset}" for method in ("Slothful Attention", "Near-sighted Attention")
@@ -48,64 +48,70 @@ Made = dict[str, dict[str, Row]]
 """The rows of each variant by their seeds."""
 
 
-def made_at(size: str) -> Made:
-    """The rows of one size."""
-    found: Made = {}
-    for row in read_rows(ROWS):
-        if row.size == size:
-            found.setdefault(row.variant, {})[row.seed] = row
-    return found
+def made_at(size: str, names: Iterable[str]) -> Made:
+    """The rows of one size of those that are named and of which there are any: of the images that
+    there are of all of these.
+    """
+    rows = read_rows(ROWS)
+    (_,) = {row[:3] for row in rows}  # one model, one sampler, one number of steps
+    found: Made = {name: {} for name in names}
+    for row in rows:
+        if row.size == size and row.variant in found:
+            found[row.variant][row.seed] = row
+    found = {name: made for name, made in found.items() if made}
+    seeds = set.intersection(*map(set, found.values()))
+    return {name: {s: made[s] for s in sorted(seeds)} for name, made in found.items()}
 
 
-def advised_table() -> str:
-    """What is left and how much images change at 512x512, over the images that there are of all."""
-    made = made_at(SIZES[0])
-    seeds = set.intersection(*(set(made[name]) for name in ADVISED))
-    lines = []
-    for name, words in ADVISED.items():
-        rows = [made[name][seed] for seed in sorted(seeds)]
-        lines.append([words, _share(rows), f"{_mean(rows, 'change'):.4f}"])
-    return markdown(["", "of the U-Net left to compute", f"change, {len(seeds)} images"], lines)
+def readme_table() -> str:
+    """What is left and how much images change at the larger size."""
+    made = made_at(SIZES[0], IN_README)
+    lines = [
+        [words, _share(made[name]), f"{_mean(made[name], 'change'):.4f}"]
+        for name, words in IN_README.items()
+    ]
+    return markdown(["", "of the U-Net left to compute", f"change, {_count(made)} images"], lines)
 
 
 def contest_table() -> str:
-    """The same at both sizes with intervals, distances and the number of images, by the change at
-    the larger size or what is left.
+    """The same at both sizes with intervals and distances, from the most that is left on; what
+    was made at the smaller one alone, at the end.
     """
-    both = [made_at(size) for size in SIZES]
+    both = [made_at(size, IN_EFFECTS) for size in SIZES]
+    order = {name: (at, -_mean(made[name], "left")) for at, made in list(enumerate(both))[::-1]
+             for name in made}  # fmt: skip
     lines = []
-    for name in sorted(SHOWN, key=lambda each: -_left(both, each)):
-        cells = [f"**{name}**" if name in (*METHODS, *PRESETS) else name]
+    for name in sorted(order, key=lambda each: order[each]):
+        words = name.replace("%", " %")
+        cells = [f"**{words}**" if name in (*METHODS, *PRESETS) else words]
         for made in both:
-            rows = list(made.get(name, {}).values())
-            if not rows:
-                cells += ["-"] * 4
+            if name not in made:
+                cells += ["-"] * 3
                 continue
-            change = interval([float(row.change) for row in rows])
+            change = interval([float(row.change) for row in made[name].values()])
             told = f"{change.mean:.4f} ({change.low:.4f} to {change.high:.4f})"
-            cells += [_share(rows), told, f"{_mean(rows, 'distance'):.4f}", str(len(rows))]
+            cells += [_share(made[name]), told, f"{_mean(made[name], 'distance'):.4f}"]
         lines.append(cells)
     headers = [""]
-    for size in SIZES:
-        headers += [f"left, {size}", "change", "distance", "images"]
+    for size, made in zip(SIZES, both):
+        headers += [f"left, {size}", f"change, {_count(made)} images", "distance"]
     return markdown(headers, lines)
 
 
-def _left(both: Iterable[Made], name: str) -> float:
-    """What is left at the larger size of which there are rows."""
-    return next(_mean(made[name].values(), "left") for made in both if name in made)
+def _count(made: Made) -> int:
+    return len(next(iter(made.values())))
 
 
-def _share(rows: Iterable[Row]) -> str:
+def _share(rows: Mapping[str, Row]) -> str:
     return f"{100 * _mean(rows, 'left'):.0f} %"
 
 
-def _mean(rows: Iterable[Row], measure: str) -> float:
-    return statistics.fmean(float(getattr(row, measure)) for row in rows)
+def _mean(rows: Mapping[str, Row], measure: str) -> float:
+    return statistics.fmean(float(getattr(row, measure)) for row in rows.values())
 
 
 TABLES: dict[Path, Tables] = {
-    README: {"contest": advised_table},
+    README: {"contest": readme_table},
     EFFECTS: {"contest": contest_table},
 }
 """As those of `standalone.documentation`."""

@@ -17,7 +17,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest import mock
@@ -73,18 +73,13 @@ class Launches(TorchDispatchMode):
         name, made = func.overloadpacket.__name__, func(*args, **(kwargs or {}))
         on_host = isinstance(made, torch.Tensor) and made.device.type == "cpu"
         if not (func.is_view or name in NO_KERNEL or on_host):
-            self.counts[name] += _copies(args[0]) if name == "cat" else 1
+            self.counts[name] += 1
         return made
 
     @property
     def count(self) -> int:
         """Of all names."""
         return sum(self.counts.values())
-
-
-def _copies(parts: Sequence[torch.Tensor]) -> int:
-    """The kernels that put parts together: one for all where each lies in one piece."""
-    return 1 if all(part.is_contiguous() for part in parts) else len(parts)
 
 
 class _OneKernel(TorchFunctionMode):

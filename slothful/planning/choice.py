@@ -30,8 +30,7 @@ MOST_CHANGE = {GENTLE: 0.4, BALANCED: 0.7, STRONG: 1.0}
 class Candidate:
     """Settings that the study has looked at, and how much they change an image, relative to what
     half as many steps do to it: with as many tokens at the finest attention as an image has in
-    SD1.5 at 256x256 (`small`), and at 512x512 (`large`), where a method's is smaller, and that of
-    sleep alone about the same.
+    SD1.5 at 256x256 (`small`), and at 512x512 (`large`), where a method's is smaller.
     """
 
     small: float
@@ -58,9 +57,10 @@ FRONT = (
     _asleep(1.19, 0.60, 2, method=SLOTHFUL),
     _asleep(1.73, 0.83, 3, method=SLOTHFUL),
 )
-"""Those that change an image no more than half the steps do, at one of the sizes, and that no other
-one beats there at both on every machine. Changes are from docs/effects/contest.csv: Euler, 20
-steps, captions of all kinds.
+"""Those that change images no more than half the steps do at one of the sizes, but for what takes
+more and changes more than another one on every machine. Changes are from
+docs/effects/contest.csv: Euler, 20 steps, captions of all kinds, the images that there are of
+both.
 """
 
 WORTH = 0.01
@@ -113,13 +113,14 @@ def choose(
 def _tokens(shape: UnetShape, passes: Passes) -> int:
     """At the finest self-attention, in the smallest of the passes."""
     level = min((each.site.level for each in shape.sites), default=1)
-    sizes = [(width, height) for _, width, height, _ in passes]
-    return min((tokens_of(grid_of(*size, level)) for size in sizes), default=0)
+    return min((tokens_of(grid_of(w, h, level)) for _, w, h, _ in passes), default=0)
 
 
 def _allowed(most: float, shape: UnetShape, tokens: int) -> Iterator[Settings]:
+    if not shape.deep:
+        return
     for candidate in FRONT:
-        if candidate.change(tokens) <= most and shape.deep:
+        if candidate.change(tokens) <= most:
             yield Settings(**candidate.settings)
 
 

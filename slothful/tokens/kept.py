@@ -11,6 +11,7 @@ from ..planning.counts import kept_places
 from ..planning.reduction import Reduction
 from ..planning.tiling import AxisWindows, Tiling
 from .devices import to_device
+from .windows import places_in_windows
 
 
 # cached, so that a step of sampling copies nothing to the device
@@ -27,26 +28,6 @@ def kept_index(
     return to_device(kept if tiling is None else places_in_windows(tiling)[kept], device)
 
 
-# random shifts make a new order every step, so the cache is kept small
-@functools.lru_cache(maxsize=64)
-def places_in_windows(tiling: Tiling) -> torch.Tensor:
-    """For each token of the grid its place in the window that owns it, counted through all
-    windows: (tokens,) int64, on the CPU.
-    """
-    rows, columns = tiling.rows, tiling.columns
-    places = torch.empty(rows.length, columns.length, dtype=torch.int64)
-    numbered = torch.arange(len(tiling) * tiling.tokens).reshape(-1, rows.size, columns.size)
-    for index, window in enumerate(numbered):
-        i, j = divmod(index, len(columns))
-        owned_y = slice(rows.edges[i], rows.edges[i + 1])
-        owned_x = slice(columns.edges[j], columns.edges[j + 1])
-        y, x = rows.starts[i], columns.starts[j]
-        places[owned_y, owned_x] = window[
-            owned_y.start - y : owned_y.stop - y, owned_x.start - x : owned_x.stop - x
-        ]
-    return places.flatten()
-
-
 def filled(kept: torch.Tensor) -> torch.Tensor:
     """Indices (kept,) with the last one repeated up to the next eight: a GPU is slow at others."""
     missing = -len(kept) % 8
@@ -54,11 +35,9 @@ def filled(kept: torch.Tensor) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=256)
-def filled_index(
-    reduction: Reduction, device: torch.device, tiling: Tiling | None = None
-) -> torch.Tensor:
+def filled_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
     """`kept_index`, filled up to the next eight."""
-    return to_device(filled(kept_index(reduction, torch.device("cpu"), tiling)), device)
+    return to_device(filled(kept_index(reduction, torch.device("cpu"))), device)
 
 
 # random shifts make new windows every step, so the cache is kept small

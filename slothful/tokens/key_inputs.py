@@ -99,7 +99,7 @@ def _logarithm(sizes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 @functools.lru_cache(maxsize=64)
 def _ones(rows: int, count: int, device: torch.device) -> torch.Tensor:
     """(rows, count)"""
-    return torch.ones((rows, count), device=device)
+    return torch.ones((1, count), device=device).expand(rows, -1)
 
 
 def key_inputs(

@@ -15,10 +15,10 @@ import functools
 import torch
 
 from ..planning.plan import Reduce
-from ..planning.site import Grid
 from ..planning.tiling import Tiling
 from .devices import numbers, to_device
-from .kept import kept_index, kept_outside, places_in_windows
+from .kept import kept_index, kept_outside
+from .windows import places_in_windows, window_indices
 
 _HOST = torch.device("cpu")
 
@@ -74,15 +74,15 @@ def _of_whole_grid(plan: Reduce) -> Layout:
 
 
 def _of_windows(plan: Reduce, tiling: Tiling) -> Layout:
-    """With windows."""
+    """The indices of a plan with windows."""
     ordered = windows_in_order(plan)
-    if ordered and plan.reduction is None and (plan.merges or plan.global_reduction is None):
-        return Layout()
+    if ordered and plan.merges and plan.reduction is None:
+        return Layout()  # every window sees its own and the same groups
     queries = answers = halo = sources = None
     if not tiling.side_by_side:
-        queries = _window_indices(plan.grid, tiling).flatten()
+        queries = window_indices(plan.grid, tiling).flatten()
         answers = places_in_windows(tiling)
-    own = _window_indices(plan.grid, plan.key_tiling or tiling)  # (W, own tokens)
+    own = window_indices(plan.grid, plan.key_tiling or tiling)  # (W, own tokens)
     if plan.pools and plan.key_tiling is not None:
         halo = own.flatten()
     made = plan.tokens  # before the whole grid's
@@ -103,8 +103,9 @@ def _of_windows(plan: Reduce, tiling: Tiling) -> Layout:
     elif not plan.pools:
         sources, keys = torch.unique(keys, return_inverse=True)
         sources = sources if len(sources) < plan.tokens else None
+    dealt = None if torch.equal(keys, torch.arange(len(keys))) else keys
     # 32 bits hold any token and are half as much memory
-    indices = (queries, answers, halo, sources, keys)
+    indices = (queries, answers, halo, sources, dealt)
     return Layout(*(index if index is None else index.int() for index in indices))
 
 
@@ -120,16 +121,3 @@ def _seen_outside(plan: Reduce, made: int) -> torch.Tensor | None:
     else:
         seen = kept_outside(shared, windows)
     return made + seen if plan.pools else kept_index(shared, _HOST)[seen]
-
-
-@functools.lru_cache(maxsize=64)
-def _window_indices(grid: Grid, tiling: Tiling) -> torch.Tensor:
-    """The tokens of each window: (windows, tokens a window)."""
-    rows, columns = tiling.rows, tiling.columns
-    tokens = torch.arange(grid[0] * grid[1]).reshape(grid)
-    windows = [
-        tokens[y : y + rows.size, x : x + columns.size].flatten()
-        for y in rows.starts
-        for x in columns.starts
-    ]
-    return torch.stack(windows)

@@ -76,8 +76,8 @@ def groups_alike(
     """
     device = features.device
     if in_few_steps(device) and len(reduction) <= PRODUCTS * channels:
-        index = filled_index if fills else kept_index
-        return GroupsByShares(features, index(reduction, device, tiling))
+        kept = filled_index(reduction, device) if fills else kept_index(reduction, device, tiling)
+        return GroupsByShares(features, kept)
     joined = join_alike(features, kept_index(reduction, device, tiling))
     return groups_of(joined, len(reduction), dtype)
 
