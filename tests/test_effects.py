@@ -221,7 +221,8 @@ def test_what_contends_is_a_peer_or_comes_as_it_is():
     kinds = {kind: set() for kind in ("steps", "peer", "default", "settings")}
     for point in points(rows, contestants()):
         kinds[point.standing].add(point.name)
-    assert kinds["default"] == {*METHODS, *PRESETS}
+    of_lazy = {f"Slothful Attention, {preset}" for preset in PRESETS[:2]}
+    assert kinds["default"] == {*METHODS, *PRESETS, *of_lazy}
     assert {*PEERS_SHOWN, "DeepCache 3", "EasyCache"} <= kinds["peer"]
     assert "Token Merging 0.7" in kinds["settings"]
     assert all(name.endswith("of the steps") for name in kinds["steps"])

@@ -17,8 +17,8 @@ class Point:
     """A variant: the part of the U-Net's arithmetic that it leaves over a whole image, and the
     change of the images (1 - SSIM).
 
-    `standing`: "default" (a method or a preset as it comes), "settings" (others of ours), "peer" or
-    "steps" (fewer of them).
+    `standing`: "default" (a method, a preset or a choice of Lazy as it comes), "settings" (others
+    of ours), "peer" or "steps" (fewer of them).
     """
 
     name: str

@@ -38,6 +38,7 @@ from benchmarks.pictures.images import Images, add_images, images_of, seeds_of, 
 from benchmarks.pictures.variants import PRESETS, Ours, Variant
 from benchmarks.speed.options import check_only
 from benchmarks.speed.report import markdown
+from slothful.planning.choice import FRONT
 from slothful.settings.methods import METHODS
 from standalone.checkpoint import CheckpointError
 from standalone.console import replace_unknown_letters
@@ -227,6 +228,7 @@ def points(rows: Sequence[Row], listed: Mapping[str, Variant]) -> list[Point]:
     most = 0.75 * len({row.variant for row in rows})
     rows = [row for row in rows if made[row.seed] >= most]
     images = len({row.seed for row in rows})
+    wishes = [slothful.Settings(**candidate.settings) for candidate in FRONT]
     found = []
     for name, variant in listed.items():
         changes = [float(row.change) for row in rows if row.variant == name]
@@ -236,7 +238,8 @@ def points(rows: Sequence[Row], listed: Mapping[str, Variant]) -> list[Point]:
         if isinstance(variant, Fewer):
             standing = "steps"
         elif isinstance(variant, Ours):
-            standing = "default" if name in (*METHODS, *PRESETS) else "settings"
+            comes = name in (*METHODS, *PRESETS) or variant.settings in wishes
+            standing = "default" if comes else "settings"
         found.append(Point(name, _mean(rows, name, "left"), interval(changes), standing))
     return found
 
