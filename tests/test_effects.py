@@ -28,8 +28,11 @@ from benchmarks.effects.variants import Variant, plain
 from benchmarks.pictures.contestants import PEERS_SHOWN, contestants
 from benchmarks.pictures.front import Point, front
 from benchmarks.pictures.quality import Row, points
+from benchmarks.pictures.sampling import picture
 from benchmarks.pictures.variants import PRESETS
 from slothful import METHODS, Moment, Settings
+from slothful.planning.planner import plan_site
+from slothful.planning.site import grid_of
 from standalone.checkpoint import SMALL, load
 from tests.unets import make_unet, run
 
@@ -52,6 +55,31 @@ def test_every_parameter_has_a_sweep_with_its_default():
     for parameter in Settings.parameters():
         assert parameter.format(parameter.default) in swept[parameter.name], parameter.name
         assert len(swept[parameter.name]) > 1, parameter.name
+
+
+BESIDE_PLANS = {
+    "merge_ratio_img2img", "merge_ratio_hires", "sleep_every_img2img", "sleep_every_hires",
+    "time_axis", "vae_tiles", "vae_tile_size", "sleep_forecast", "sleep_threshold", "agent_every",
+    "negative_form", "negative_scale", "negative_tau", "negative_alpha", "negative_strength",
+    "mix", "mix_amount", "mix_peak_time", "mix_time_decay",
+}  # fmt: skip
+"""What acts elsewhere than in the plans of a txt2img pass whose steps are even in noise."""
+
+
+def test_the_values_of_a_sweep_do_different_things_in_the_studys_steps():
+    shape = slothful.shape_of(make_unet("sd1"))
+    done: dict[str, set] = {}
+    for variant in sweeps():
+        settings = Settings.from_mapping(dict(variant.settings))
+        made = picture("Euler", 8, (variant.size, variant.size))
+        grids = {e.site: grid_of(variant.size, variant.size, e.site.level) for e in shape.sites}
+        calls = []
+        for call in range(8):
+            moment = made.moment(call, settings.time_axis == "noise level")
+            plans = [plan_site(settings, moment, *each) for each in grids.items()]
+            calls.append((slothful.is_one_sided(settings, moment), *plans))
+        done.setdefault(variant.parameter, set()).add(tuple(calls))
+    assert {name for name, each in done.items() if len(each) == 1} == BESIDE_PLANS
 
 
 def test_names_tell_variants_apart_and_settings_are_valid():

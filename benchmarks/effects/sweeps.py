@@ -37,6 +37,7 @@ POINTS = 3
 """Values of a number's sweep, besides its default: evenly spaced over its range."""
 
 _CONTEXTS: dict[str, dict[str, Any]] = {
+    "keep_middle": dict(in_depth_decay=0, out_depth_decay=0),
     "in_mode": dict(in_k_blend=0.5, in_v_blend=0.5),
     "out_mode": dict(out_k_blend=0.5, out_v_blend=0.5),
     "base_tile_size": dict(method=NEAR_SIGHTED),
@@ -53,7 +54,9 @@ _CONTEXTS: dict[str, dict[str, Any]] = {
     "only_where_it_pays": STRONG,
     "plain_tile_size": dict(method=PLAIN_TILES, plain_swap=1),
     "plain_scale_depth": dict(method=PLAIN_TILES, plain_tile_size=64, plain_swap=1),
-    "plain_max_depth": dict(method=PLAIN_TILES, plain_tile_size=64, plain_swap=1),
+    "plain_max_depth": dict(
+        method=PLAIN_TILES, plain_tile_size=64, plain_swap=1, plain_scale_depth=False
+    ),
     "plain_swap": dict(method=PLAIN_TILES, plain_tile_size=64),
     "merge_cross": {**MERGED, "merge_attention": False},
     "merge_mlp": {**MERGED, "merge_attention": False},
@@ -69,13 +72,15 @@ _SLEEP: dict[str, Any] = dict(method=NO_METHOD, sleep=DEEP, sleep_min_steps=1)
 _IN_ATTENTION: dict[str, Any] = dict(method=NO_METHOD, negative=IN_ATTENTION)
 _GROUP_CONTEXTS: dict[str, dict[str, Any]] = {
     "sleep": _SLEEP,
-    "negative": dict(method=NO_METHOD, negative=ASLEEP),
+    "sleep_peak_time": dict(_SLEEP, sleep_time_decay=2),
+    "negative": dict(method=NO_METHOD, negative=ASLEEP, sleep_min_steps=1),
     "negative_form": _IN_ATTENTION,
     "negative_scale": _IN_ATTENTION,
     "negative_tau": _IN_ATTENTION,
     "negative_alpha": _IN_ATTENTION,
     "negative_strength": {**_IN_ATTENTION, "negative_form": VSF},
     "mix": dict(method=NO_METHOD, mix=PUSH),
+    "mix_peak_time": dict(method=NO_METHOD, mix=PUSH, mix_time_decay=2),
 }
 """By the beginning of a parameter's name, the longest that fits."""
 
