@@ -35,12 +35,10 @@ IN_README = {
 IN_EFFECTS = (
     *(name for name in METHODS if name not in ("Plain Tiles", "Agent Attention")),
     "Token Merging 0.7", "Slothful Attention, strengths 6 and 4", *PRESETS,
-    *(f"{method}, {preset}" for method in ("Slothful Attention", "Near-sighted Attention")
-      for preset in PRESETS[:2]),
+    *(f"Slothful Attention, {preset}" for preset in PRESETS[:2]),
     "Slothful Attention, deep blocks n = 3, 1 awake, linear",
     "Near-sighted Attention, deep blocks n = 3, 1 awake, linear",
-    *(f"{share}% of the steps" for share in (90, 80, 65, 50, 35)),
-    "DeepCache 3", "DeepCache 5", "EasyCache", "tomesd 0.5", "downsampled keys 2",
+    *(f"{share}% of the steps" for share in (80, 65, 50, 35)), "DeepCache 3", "tomesd 0.5",
 )  # fmt: skip
 """What docs/effects.md tells of."""
 
