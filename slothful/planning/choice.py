@@ -54,8 +54,8 @@ def _asleep(small: float, large: float, every: float, **others: Any) -> Candidat
 FRONT = (
     _asleep(0.26, 0.28, 2),
     _asleep(0.75, 0.59, 3),
-    _asleep(1.19, 0.60, 2, method=SLOTHFUL),
-    _asleep(1.73, 0.83, 3, method=SLOTHFUL),
+    _asleep(1.66, 0.60, 2, method=SLOTHFUL),
+    _asleep(1.99, 0.83, 3, method=SLOTHFUL),
 )
 """Those that change images no more than half the steps do at one of the sizes, but for what takes
 more and changes more than another one on every machine. Changes are from
