@@ -30,8 +30,10 @@ BOTH = "a red circle AND a square"
 
 
 def told(said):
-    """(steps asleep, steps, share that was computed in percent) of the line under an image."""
-    (numbers,) = TOLD.findall(said)
+    """(steps asleep, steps, share that was computed in percent) of the line under an image; that of
+    each batch says the same.
+    """
+    (numbers,) = set(TOLD.findall(said))
     return tuple(map(int, numbers))
 
 
