@@ -14,6 +14,7 @@ writes, which makes the contest of quality against cost. Stopped, it keeps what 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -22,9 +23,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import slothful
 from benchmarks.effects import report, variants
 from benchmarks.effects.claims import as_markdown, judge_claims
-from benchmarks.effects.cost import attention_left
+from benchmarks.effects.cost import attention_left, unet_left
 from benchmarks.effects.metrics import LOOKS
 from benchmarks.effects.runs import FIRST_PROMPT, Conditions, Study, StudyError, order
 from benchmarks.effects.sweeps import sweeps
@@ -184,7 +186,9 @@ def write_report(
         written.append(out / "claims.md")
     if "sweeps" in chosen:
         written += report.draw_sweeps(table, chosen["sweeps"], out)
-        sliders = report.sweep_table(table, chosen["sweeps"])
+        shape = slothful.shape_of(study.model.model.diffusion_model)
+        left = functools.partial(unet_left, shape, study.conditions)
+        sliders = report.sweep_table(table, chosen["sweeps"], left)
         (out / "sliders.md").write_text(sliders, encoding="utf-8")
         written.append(out / "sliders.md")
     for part, listed in chosen.items():

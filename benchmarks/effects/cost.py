@@ -13,7 +13,9 @@ import slothful
 from benchmarks.effects.peers import PEERS
 from benchmarks.effects.runs import Conditions
 from benchmarks.effects.variants import Variant
-from slothful import LATENT_FACTOR, Settings
+from benchmarks.pictures.sampling import picture
+from benchmarks.pictures.variants import Ours
+from slothful import LATENT_FACTOR, Settings, UnetShape
 from standalone.attention import attention_by
 from standalone.runner import find_host_modules
 from standalone.samplers import Sampler
@@ -35,6 +37,15 @@ def attention_left(model: nn.Module, variant: Variant, conditions: Conditions) -
     plain_total, plain_attention = _plain_count(unet, size, timesteps)
     total, _ = _count(unet, size, timesteps, _around(unet, variant))
     return 1 - (plain_total - total) / plain_attention
+
+
+def unet_left(shape: UnetShape, conditions: Conditions, variant: Variant) -> float:
+    """The part of the U-Net's arithmetic that settings leave, over the steps of one picture of
+    txt2img.
+    """
+    made = picture(conditions.sampler, conditions.steps, (variant.size, variant.size))
+    calls = Ours(**(variant.settings or {})).calls(shape, made)
+    return sum(call.cost for call in calls) / len(calls)
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -42,14 +42,17 @@ def by_parameter(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
     return {name: list(group) for name, group in groupby(swept, key=lambda v: v.parameter)}
 
 
-def sweep_table(table: Table, variants: Sequence[Variant]) -> str:
-    """Markdown: a row for each value of each parameter, against the picture without the effect."""
-    head = ["parameter", "value", *(f"change, {task}" for task in TASKS)]
+def sweep_table(table: Table, variants: Sequence[Variant], left: Callable[[Variant], float]) -> str:
+    """Markdown: a row for each value of each parameter, against the picture without the effect.
+    `left`: the part of the U-Net's arithmetic that is left in txt2img.
+    """
+    head = ["parameter", "value", "left", *(f"change, {task}" for task in TASKS)]
     head += [CURVES[name] for name in SHOWN]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for parameter, own in by_parameter(variants).items():
         for variant in own:
-            cells = [f"`{parameter}`", variant.value or "none"]
+            own_left = f"{left(variant):.0%}" if "txt2img" in variant.tasks else "-"
+            cells = [f"`{parameter}`", variant.value or "none", own_left]
             cells += [_cell(table.mean(variant.name, "change", task), "") for task in TASKS]
             task = variant.tasks[0]
             cells += [_cell(table.mean(variant.name, name, task), "+") for name in SHOWN]
