@@ -69,6 +69,12 @@ def with_tables(document: Path, tables: Tables) -> str:
     return text
 
 
+def write_tables(documents: dict[Path, Tables]) -> None:
+    """Write the tables of some documents into them."""
+    for document, tables in documents.items():
+        document.write_text(with_tables(document, tables), encoding="utf-8")
+
+
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -91,6 +97,5 @@ def _methods_text(methods: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    for path, tables in TABLES.items():
-        path.write_text(with_tables(path, tables), encoding="utf-8")
+    write_tables(TABLES)
     NODE_TEXTS.write_text(node_texts(), encoding="utf-8")

@@ -14,7 +14,7 @@ from benchmarks.pictures.quality import Row, read_rows
 from benchmarks.pictures.variants import PRESETS
 from benchmarks.speed.report import markdown
 from slothful.settings.methods import METHODS
-from standalone.documentation import README, ROOT, Tables, with_tables
+from standalone.documentation import README, ROOT, Tables, write_tables
 
 EFFECTS = ROOT / "docs" / "effects.md"
 ROWS = ROOT / "docs" / "effects" / "contest.csv"
@@ -116,5 +116,4 @@ TABLES: dict[Path, Tables] = {
 
 
 if __name__ == "__main__":
-    for path, tables in TABLES.items():
-        path.write_text(with_tables(path, tables), encoding="utf-8")
+    write_tables(TABLES)

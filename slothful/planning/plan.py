@@ -63,6 +63,17 @@ class Reduce:
         return any(reduction.separate_kv for reduction in self.reductions)
 
     @functools.cached_property
+    def order(self) -> Tiling | None:
+        """The windows in whose order, one after the other, keys and values are made of the grid's
+        tokens: those that lie side by side and see themselves, as all of their tokens or as groups
+        of similar ones. None: in the grid's own order.
+        """
+        tiling = self.tiling
+        if tiling is None or self.key_tiling is not None or not tiling.side_by_side:
+            return None
+        return tiling if self.merges or (self.reduction is None and not self.pools) else None
+
+    @functools.cached_property
     def geometry(self) -> Reduce:
         """The plan by which tokens are moved: where they merge, whichever of a cell is kept."""
         plan = self if self.score_share == 1 else dataclasses.replace(self, score_share=1.0)

@@ -13,7 +13,7 @@ from ..planning.plan import Reduce
 from ..planning.reduction import Reduction
 from ..planning.tiling import Tiling
 from .group_means import Groups
-from .layout import Layout, windows_in_order
+from .layout import Layout
 from .likeness import features_of, groups_alike
 from .moving import in_order, split_queries, windows_of
 from .pooling import reduce_tokens
@@ -59,12 +59,12 @@ def match_tokens(
     Of a group of the whole grid a window counts only the tokens that are not its own. Where they
     are `weighed` and nothing is tiled, there may be up to seven groups more than the plan says.
     """
-    tokens, ordered = in_order(tokens, queries, plan), windows_in_order(plan)
+    tokens = in_order(tokens, queries, plan)
 
     def own_of(part: torch.Tensor) -> torch.Tensor:
         if layout.halo is not None:
             return windows_of(part, layout.halo, plan)
-        if ordered:
+        if plan.order is not None:
             return part.reshape(len(queries), -1, part.shape[-1])
         return split_queries(part, layout, plan)
 
@@ -80,7 +80,7 @@ def match_tokens(
     if plan.global_reduction is None:
         assert own is not None
         return Match(own, None, _logarithm(own.sizes, tokens.dtype))
-    shared = groups_in(features, plan.global_reduction, plan.tiling if ordered else None)
+    shared = groups_in(features, plan.global_reduction, plan.order)
     inside = shared.sizes_in(own_of).unflatten(0, (len(tokens), plan.windows))
     # never less than nothing, however sums are rounded
     outside = torch.rsub(inside, shared.sizes[:, None], alpha=1 - _ROUNDING)

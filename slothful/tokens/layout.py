@@ -47,15 +47,6 @@ def plan_layout(plan: Reduce, device: torch.device) -> Layout:
     return _layout(plan.geometry, device)
 
 
-def windows_in_order(plan: Reduce) -> bool:
-    """Whether keys and values are made of the grid's tokens window after window: where windows lie
-    side by side and see themselves, as all of their tokens or as groups of similar ones.
-    """
-    if plan.tiling is None or plan.key_tiling is not None or not plan.tiling.side_by_side:
-        return False
-    return plan.merges or (plan.reduction is None and not plan.pools)
-
-
 # random shifts make a new layout every step, so the caches are kept small
 @functools.lru_cache(maxsize=64)
 def _layout(plan: Reduce, device: torch.device) -> Layout:
@@ -75,8 +66,7 @@ def _of_whole_grid(plan: Reduce) -> Layout:
 
 def _of_windows(plan: Reduce, tiling: Tiling) -> Layout:
     """The indices of a plan with windows."""
-    ordered = windows_in_order(plan)
-    if ordered and plan.merges and plan.reduction is None:
+    if plan.order is not None and plan.merges and plan.reduction is None:
         return Layout()  # every window sees its own and the same groups
     queries = answers = halo = sources = None
     if not tiling.side_by_side:
@@ -98,7 +88,7 @@ def _of_windows(plan: Reduce, tiling: Tiling) -> Layout:
     if seen is not None:
         keys = torch.cat([keys, seen], dim=1)  # (W, K)
     keys = keys.flatten()
-    if ordered and not plan.pools:
+    if plan.order is not None and not plan.pools:
         keys = places_in_windows(tiling)[keys]
     elif not plan.pools:
         sources, keys = torch.unique(keys, return_inverse=True)

@@ -7,7 +7,7 @@ from einops import rearrange
 
 from ..planning.plan import Reduce
 from ..planning.tiling import Tiling
-from .layout import Layout, windows_in_order
+from .layout import Layout
 
 _GRID, _WINDOWS = "b (y h x w) c", "(b y x) (h w) c"
 """Windows that lie side by side: y by x of them, of h by w tokens each."""
@@ -36,10 +36,10 @@ def windows_of(tokens: torch.Tensor, index: torch.Tensor, plan: Reduce) -> torch
 
 
 def in_order(tokens: torch.Tensor, queries: torch.Tensor, plan: Reduce) -> torch.Tensor:
-    """The tokens of the grid in the order of `windows_in_order`, else as they are: (batch, tokens,
-    channels). `queries`: what `split_queries` makes of them, of which this is a view.
+    """The tokens of the grid in the order of the plan: (batch, tokens, channels). `queries`: what
+    `split_queries` makes of them, of which this is a view.
     """
-    return queries.reshape(tokens.shape) if windows_in_order(plan) else tokens
+    return tokens if plan.order is None else queries.reshape(tokens.shape)
 
 
 def join_answers(answers: torch.Tensor, layout: Layout, plan: Reduce) -> torch.Tensor:
