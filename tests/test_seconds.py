@@ -36,14 +36,14 @@ def call_of(unet, width, height, rows=1):
 
 
 @functools.cache
-def measured(layout):
+def measured(layout, **options):
     """The costs of a small U-Net by the arithmetic that it does."""
     unet = unet_of(layout)
     latent, timesteps, keywords = call_of(unet, 64, 64, rows=2)
     with flop_counter() as counter:
         return slothful.measure(
             unet, (latent, timesteps), keywords, sizes=(128, 192, 256),
-            clock=lambda: RATE * counter.get_total_flops(),
+            clock=lambda: RATE * counter.get_total_flops(), **options,
         )  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def moment_of(size):
     return Moment(599.0, 0.401, 1, size=size, times=(0.4, 0.401), index=1)
 
 
+@pytest.mark.parametrize("options", [{}, dict(budget=1e-9)], ids=["enough time", "little time"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "changes",
@@ -77,11 +78,11 @@ def moment_of(size):
     ],
     ids=lambda changes: " ".join(map(str, changes.values())) or "nothing",
 )
-def test_a_size_that_was_not_measured_takes_what_is_told(layout, changes):
+def test_a_size_that_was_not_measured_takes_what_is_told(layout, changes, options):
     unet, size = unet_of(layout), (384, 320)
     settings = Settings(**{"method": "Sleep only", "sleep_min_steps": 1, **changes})
-    shape, moment = slothful.shape_of(unet), moment_of(size)
-    told = slothful.estimate_seconds(settings, shape, measured(layout), *size, [moment], rows=1)
+    shape, moment, costs = slothful.shape_of(unet), moment_of(size), measured(layout, **options)
+    told = slothful.estimate_seconds(settings, shape, costs, *size, [moment], rows=1)
     whole = counted(unet, NONE, moment, size)
     assert told.without == pytest.approx(whole, rel=0.03)
     # 5 % of the whole, for little is left where nearly all sleeps

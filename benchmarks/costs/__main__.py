@@ -27,17 +27,26 @@ from benchmarks.speed.machine import machine_name
 from benchmarks.speed.models import make_inputs, make_unet
 from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only, read_size
 from slothful import Moment, Settings
-from slothful.settings.methods import NO_METHOD
+from slothful.settings.methods import (
+    ATTENTION,
+    DEEP,
+    METHODS,
+    NO_METHOD,
+    SELF_ATTENTION,
+    TRANSFORMERS,
+)  # fmt: skip
 from slothful.unet.measuring import measure
 from standalone.console import replace_unknown_letters
 
 STEADY = dict(time_decay=0.0)
 CASES = {
     "no patch": Settings(method=NO_METHOD),
-    "Slothful Attention": Settings(**STEADY),
-    "Near-sighted Attention": Settings(method="Near-sighted Attention", **STEADY),
-    "deep blocks asleep": Settings(method=NO_METHOD, sleep="deep blocks"),
-    "transformers asleep": Settings(method=NO_METHOD, sleep="transformers"),
+    **{name: Settings(method=name, **STEADY) for name in METHODS},
+    "first token of each cell": Settings(kept_token="first", **STEADY),
+    **{
+        f"{part} asleep": Settings(method=NO_METHOD, sleep=part)
+        for part in (SELF_ATTENTION, ATTENTION, TRANSFORMERS, DEEP)
+    },
 }
 """Each is one call in which it does all that it can."""
 

@@ -49,7 +49,7 @@ class Rival(abc.ABC):
 
     def __exit__(self, *error: object) -> None:
         for replaced in reversed(self._replaced):
-            replaced.undo()
+            replaced.remove()
         self._replaced.clear()
         self._forget()
 

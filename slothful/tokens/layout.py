@@ -42,8 +42,13 @@ class Layout:
     keys: torch.Tensor | None = None
 
 
+_NOTHING = Layout()
+
+
 def plan_layout(plan: Reduce, device: torch.device) -> Layout:
     """The layout of a plan on a device; cached, so that repeated steps copy nothing there."""
+    if plan.tiling is None and plan.pools:
+        return _NOTHING  # without looking for it
     return _layout(plan.geometry, device)
 
 
@@ -60,7 +65,7 @@ def _layout(plan: Reduce, device: torch.device) -> Layout:
 def _of_whole_grid(plan: Reduce) -> Layout:
     """Without windows: nothing is dealt."""
     if plan.reduction is None or plan.pools:
-        return Layout()
+        return _NOTHING
     return Layout(sources=kept_index(plan.reduction, _HOST))
 
 

@@ -108,6 +108,9 @@ class Application:
         self._passes += 1
         self._sleeper.forget()
         self._negative.forget()
+        for several in self._site_hooks.values():
+            for hooks in several:
+                hooks.forget_forwards()
 
     def begin_step(self) -> None:
         """Say that a step of the sampler begins, which may call the U-Net once or several times.

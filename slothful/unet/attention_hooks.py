@@ -16,6 +16,7 @@ from .dictionaries import LayerDictionary
 from .fewer_channels import FewerChannels
 from .foreign import OwnHook
 from .obstacles import ANSWERS
+from .replaced_forward import Handle
 from .rows import in_place_of
 from .weighing import WeightedAttention
 
@@ -70,7 +71,7 @@ class Kind(Generic[AnyPlan]):
 
     def __init__(self, layer: Layer):
         self.layer = layer
-        self.handles: list[RemovableHandle] = []
+        self.handles: list[Handle] = []
 
     def prepare(self, plan: AnyPlan) -> None:
         """Called before the site's layers with their plan."""

@@ -17,6 +17,7 @@ from .calls import Args
 from .foreign import OwnHook
 from .linear_map import LinearMap, Projection
 from .obstacles import NOT_LINEAR
+from .replaced_forward import Handle
 from .weighing import Extend, WeightedAttention, attend
 
 
@@ -46,12 +47,12 @@ class FewerChannels(Answering):
         self._ones: dict[str, torch.Tensor] = {}
         self._maps = {name: Projection(getattr(attention, name)) for name in ("to_q", "to_k")}
         self._handles: list[RemovableHandle] = []
-        self._after: list[RemovableHandle] | None = None
+        self._after: list[Handle] | None = None
         self._factors: dict[str, LinearMap] | None = None
         self._few: dict[str, LinearMap] = {}
         self._rank = 0
 
-    def prepare(self, share: float, others: list[RemovableHandle]) -> None:
+    def prepare(self, share: float, others: list[Handle]) -> None:
         """Have hooks on the projections where a plan needs them: `share` of the channels. `others`
         are the hooks of whatever else changes what is projected; ours come behind them.
         """

@@ -8,8 +8,8 @@ import functools
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -28,7 +28,7 @@ from ..planning.seconds import (
 from ..planning.site import LATENT_FACTOR, Grid, grid_of
 from ..settings.methods import SUBSAMPLING
 from ..settings.settings import Settings
-from .anatomy import anatomy_of
+from .anatomy import Block, anatomy_of
 from .application import Application
 from .calls import Args, Dialect, Kwargs
 from .foreign import OwnHook
@@ -87,11 +87,23 @@ def _wait(device: torch.device) -> None:
 @dataclasses.dataclass(frozen=True)
 class _Looked:
     """One call, part by part: seconds by ("block", inside), ("attention", site number), ("cross",
-    0), ("mlp", 0) and ("transformer", 0), and of the whole call.
+    inside), ("mlp", inside) and ("transformer", inside), and of the whole call.
     """
 
     whole: float
     parts: dict[tuple[str, int], float]
+
+    def of(self, name: str) -> dict[int, float]:
+        """The seconds of all parts of a name, by number."""
+        return {number: seconds for (part, number), seconds in self.parts.items() if part == name}
+
+
+class _Layer(NamedTuple):
+    """A layer as it was called last."""
+
+    module: nn.Module
+    args: Args
+    kwargs: Kwargs
 
 
 @torch.no_grad()
@@ -126,6 +138,7 @@ def measure(
             looked[size] = caller.look(size)
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
+            sizes = tuple(looked)
             break
         spent = clock() - begin
         progress(min(0.7 * spent / budget, 0.7))
@@ -135,16 +148,20 @@ def measure(
         # one size alone does not tell what a call takes however small it is
         if len(looked) > 1 and spent + 1.3 * last * (following / size) ** 2 > 0.6 * budget:
             break
-    samples = _full(shape, looked, caller.rows)
-    # attention grows fastest, and one of a kind alone takes a fraction of a call
-    for size in (each for each in sizes if each > max(looked)):
+    samples, seen = _full(shape, looked, caller.rows), max(looked)
+    # of sizes for which a call takes too long, layers alone: they take a fraction
+    beyond = [each for each in sizes if each > seen]
+    for size in beyond:
         alone = caller.alone(size)
         samples += alone
         spent = clock() - begin
         if spent + 6 * sum(each.seconds for each in alone) > 0.9 * budget:
             break
-    progress(0.8)
     sides = list(looked)[-2:]
+    if beyond:
+        growth = caller.growth(seen, size)
+        looked[size] = _grown(shape, looked[seen], growth, (size / seen) ** 2)
+    progress(0.8)
     for number, side in enumerate(sides, 1):
         samples += caller.planned(side)
         progress(0.8 + 0.2 * number / len(sides))
@@ -166,6 +183,8 @@ class _Caller:
     kwargs: Kwargs
     watch: _Stopwatch
     dtype: torch.dtype | None = None  # of the tokens, seen in a call
+    # one of each part and level, besides self-attention
+    layers: dict[tuple[str, int], _Layer] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -238,6 +257,17 @@ class _Caller:
             samples.append(timed(None, site, grid, self.rows, seconds))
         return samples
 
+    def growth(self, seen: int, side: int) -> dict[tuple[str, int], float]:
+        """How many times as long one layer of each part and level takes in an image of this side,
+        by ("block", level), ("mlp", level) and ("cross", level), as in one of the side that was
+        `seen` last.
+        """
+        return {
+            key: self._median(functools.partial(_call_larger, layer, side / seen))
+            / self._median(functools.partial(_call_larger, layer, 1.0))
+            for key, layer in self.layers.items()
+        }
+
     def _attend(self, modules: SiteModules, grid: Grid, layers: int | None = None) -> None:
         latent = self.dialect.latent_of(self.args, self.kwargs)
         shape = self.rows, grid[0] * grid[1], modules.site.channels
@@ -275,6 +305,10 @@ class _Caller:
 
             handles.append(module.register_forward_pre_hook(OwnHook(before)))
             handles.append(module.register_forward_hook(OwnHook(after)))
+        self.layers.clear()
+        for key, module in self._samples():
+            see = OwnHook(functools.partial(self._see_layer, key))
+            handles.append(module.register_forward_pre_hook(see, with_kwargs=True))
         first: Any = self.found[0].attentions[0]
         handles.append(first.to_q.register_forward_pre_hook(OwnHook(self._see)))
         try:
@@ -286,22 +320,57 @@ class _Caller:
     def _see(self, module: nn.Module, args: Args) -> None:
         self.dtype = args[0].dtype
 
+    def _see_layer(
+        self, key: tuple[str, int], module: nn.Module, args: Args, kwargs: Kwargs
+    ) -> None:
+        self.layers.setdefault(key, _Layer(module, args, kwargs))
+
+    def _samples(self) -> Iterator[tuple[tuple[str, int], nn.Module]]:
+        """Layers to be called alone, by part and level: those of several convolutions, feed-forward
+        layers and cross-attentions.
+        """
+        transformers = {id(modules.transformer) for modules in self.found}
+        for block in anatomy_of(self.unet).blocks:
+            for layer in _layers_of(block):
+                convolutions = sum(isinstance(each, nn.Conv2d) for each in layer.modules())
+                if convolutions > 1 and id(layer) not in transformers:
+                    yield ("block", block.level), layer
+        for modules in self.found:
+            layers_of_site: Any = modules.layers
+            yield ("mlp", modules.site.level), layers_of_site[0].ff
+            if layers_of_site[0].attn2 is not None:
+                yield ("cross", modules.site.level), layers_of_site[0].attn2
+
     def _parts(self) -> Iterator[tuple[tuple[str, int], nn.Module]]:
         anatomy = anatomy_of(self.unet)
         for block in anatomy.blocks:
-            for part in block.modules:
-                # some hosts call a block's layers one by one, and never the block
-                layers = list(part.children()) if isinstance(part, nn.Sequential) else [part]
-                for layer in layers:
-                    yield ("block", anatomy.inside[block.name]), layer
+            for layer in _layers_of(block):
+                yield ("block", anatomy.inside[block.name]), layer
         for number, modules in enumerate(self.found):
-            yield ("transformer", 0), modules.transformer
+            inside = modules.site.inside
+            yield ("transformer", inside), modules.transformer
             layers_of_site: Any = modules.layers
             for layer in layers_of_site:
                 yield ("attention", number), layer.attn1
-                yield ("mlp", 0), layer.ff
+                yield ("mlp", inside), layer.ff
                 if layer.attn2 is not None:
-                    yield ("cross", 0), layer.attn2
+                    yield ("cross", inside), layer.attn2
+
+
+def _layers_of(block: Block) -> Iterator[nn.Module]:
+    """A block's layers: some hosts call them one by one, and never the block."""
+    for part in block.modules:
+        yield from part.children() if isinstance(part, nn.Sequential) else (part,)
+
+
+def _call_larger(layer: _Layer, factor: float) -> None:
+    """Call a layer with a map, or with tokens, of an image with so many times as long sides."""
+    (given, *others), kwargs = layer.args, layer.kwargs
+    if given.ndim == 4:
+        shape = *given.shape[:2], *(round(factor * side) for side in given.shape[2:])
+    else:
+        shape = len(given), round(factor**2 * given.shape[1]), given.shape[2]
+    layer.module(_noise(shape, given), *others, **kwargs)
 
 
 @contextlib.contextmanager
@@ -350,9 +419,7 @@ def _blocks(
     """The seconds of all but self-attention, by the number of blocks inside which it lies."""
     lines: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for side, seen in looked.items():
-        rest = {
-            inside: seconds for (part, inside), seconds in seen.parts.items() if part == "block"
-        }
+        rest = seen.of("block")
         rest[-1] = max(seen.whole - sum(rest.values()), 0.0)
         for number, each in enumerate(shape.sites):
             rest[each.site.inside] -= seen.parts.get(("attention", number), 0.0)
@@ -367,17 +434,44 @@ def _parts(
     """The seconds of cross-attentions, feed-forward layers and what is around them."""
     lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for side, seen in looked.items():
-        inner = sum(
-            seconds
-            for (part, _), seconds in seen.parts.items()
-            if part in ("cross", "mlp", "attention")
-        )
-        taken = {
-            "cross": seen.parts.get(("cross", 0), 0.0),
-            "mlp": seen.parts.get(("mlp", 0), 0.0),
-            "around": max(seen.parts.get(("transformer", 0), 0.0) - inner, 0.0),
-        }
+        taken = {name: sum(seen.of(name).values()) for name in ("cross", "mlp", "transformer")}
+        inner = taken["cross"] + taken["mlp"] + sum(seen.of("attention").values())
+        taken["around"] = max(taken["transformer"] - inner, 0.0)
         for name, operations in part_operations(shape, side, side).items():
             if operations:
                 lines[name].append((rows * operations, taken[name]))
     return {name: tuple(points) for name, points in lines.items()}
+
+
+def _grown(
+    shape: UnetShape, seen: _Looked, growth: Mapping[tuple[str, int], float], area: float
+) -> _Looked:
+    """A call of a larger image, of so many times the `area`, but for its self-attention: each part
+    takes as many times as long as the layers of its level do (`_Caller.growth`).
+    """
+    attention: dict[int, float] = defaultdict(float)
+    for number, each in enumerate(shape.sites):
+        attention[each.site.inside] += seen.parts.get(("attention", number), 0.0)
+    # where blocks of two levels lie as deep, that with more to do
+    by_work = sorted(shape.rest, key=lambda block: block.per_position / block.level**2)
+    levels = {block.inside: block.level for block in by_work}
+    parts: dict[tuple[str, int], float] = {}
+    for inside, whole in seen.of("block").items():
+        transformer, mlp, cross = (
+            seen.parts.get((name, inside), 0.0) for name in ("transformer", "mlp", "cross")
+        )
+        around = max(transformer - mlp - cross - attention[inside], 0.0)
+        grows = {
+            name: growth.get((name, levels[inside]), area) for name in ("block", "mlp", "cross")
+        }
+        parts["mlp", inside], parts["cross", inside] = grows["mlp"] * mlp, grows["cross"] * cross
+        parts["transformer", inside] = (
+            parts["mlp", inside] + parts["cross", inside] + grows["mlp"] * around
+        )
+        parts["block", inside] = (
+            grows["block"] * (whole - transformer) + parts["transformer", inside]
+        )
+    outside = seen.whole - sum(seen.of("block").values())
+    grown = _Looked(0.0, parts)
+    whole = sum(grown.of("block").values()) + growth.get(("block", 1), area) * max(outside, 0.0)
+    return dataclasses.replace(grown, whole=whole)

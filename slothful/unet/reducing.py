@@ -25,6 +25,7 @@ class Needs(NamedTuple):
     deals: bool
     separates: bool
     weighs: bool
+    stands_in: bool  # for the attention's `forward`, which then need not be called
     watches: bool  # what a replaced `forward` takes as queries
 
 
@@ -53,10 +54,11 @@ class Reducing(Kind[Reduce]):
     def prepare(self, plan: Reduce) -> None:
         """Have those hooks on the projections that a plan needs."""
         self.layer.shared.match = None
-        attention, deals = self.layer.module.attn1, plan.tiling is not None
-        watches = deals and "forward" in vars(attention)
+        attention, weighted = self.layer.module.attn1, self.layer.weighted
+        deals, stands_in = plan.tiling is not None, plan.merges and weighted.may_stand_in
+        watches = deals and not stands_in and "forward" in vars(attention)
         separates = plan.separate_kv or self._beside_context(plan)
-        needs = Needs(deals, separates, plan.merges, watches)
+        needs = Needs(deals, separates, plan.merges, stands_in, watches)
         if needs == self._needs:
             return
         self.release()
@@ -71,8 +73,10 @@ class Reducing(Kind[Reduce]):
             if needs.deals:
                 after = OwnHook(self._after_projection)
                 self.handles.append(projection.register_forward_hook(after))
-        if needs.weighs:
-            self.handles += self.layer.weighted.register()
+        if needs.stands_in:
+            self.handles.append(weighted.stand_in(self.layer.dialect))
+        elif needs.weighs:
+            self.handles += weighted.register()
 
     def release(self) -> None:
         """Take them off."""
@@ -97,12 +101,21 @@ class Reducing(Kind[Reduce]):
         beside = (inputs.keys, inputs.values) if self._beside_context(plan) else None
         given = inputs.keys.shape[:2]
         self._call = Call(plan, layout, inputs.groups, queries.shape[:2], given, beside)
-        self.layer.weighted.log_weights = inputs.log_weights
         if beside is not None:
-            return queries, queries
-        if not plan.separate_kv:
-            return queries, inputs.keys
-        return queries, torch.cat([inputs.keys, inputs.values], dim=1)
+            context = queries
+        elif plan.separate_kv:
+            context = torch.cat([inputs.keys, inputs.values], dim=1)
+        else:
+            context = inputs.keys
+        weighted = self.layer.weighted
+        weighted.log_weights = inputs.log_weights
+        if self._watches_forward:
+            weighted.watched.begin(queries, context)
+        return queries, context
+
+    @property
+    def _watches_forward(self) -> bool:
+        return self._needs is not None and self._needs.weighs and not self._needs.stands_in
 
     def _beside_context(self, plan: Reduce) -> bool:
         """Whether to_k and to_v get their tokens from here, whatever the context is."""
@@ -125,6 +138,7 @@ class Reducing(Kind[Reduce]):
     def skip(self) -> None:
         """Leave the projections as they are, too."""
         super().skip()
+        self.layer.weighted.watched.skip()
         self._call = None
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
@@ -132,6 +146,8 @@ class Reducing(Kind[Reduce]):
         call, self._call = self._call, None
         assert call is not None
         self.layer.applied()
+        if self._watches_forward:
+            self.layer.weighted.watched.end(answers)
         return join_answers(answers, call.layout, call.plan)
 
     def _after_queries(

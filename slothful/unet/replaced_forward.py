@@ -7,13 +7,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 Forward = Callable[..., Any]
 """None: the module's own `forward` has to answer."""
 
 
 class ReplacedForward:
-    """Stands in for the `forward` of a module until `undo`, and then gives back what was there."""
+    """Stands in for the `forward` of a module until `remove`, and then gives back what was
+    there.
+    """
 
     def __init__(self, module: nn.Module, forward: Forward):
         self._module, self._own = module, module.__dict__.get("forward")
@@ -25,12 +28,19 @@ class ReplacedForward:
         answer = None if self._forward is None else self._forward(*args, **kwargs)
         return self._before(*args, **kwargs) if answer is None else answer
 
-    def undo(self) -> None:
+    def remove(self) -> None:
         """Where somebody has wrapped this in the meantime, it stays and passes through."""
         self._forward = None
         if self._module.__dict__.get("forward") is not self:
             return
-        if self._own is None:
+        own = self._own
+        while isinstance(own, ReplacedForward) and own._forward is None:
+            own = own._own  # removed while this was there
+        if own is None:
             del self._module.forward
         else:
-            self._module.forward = self._own
+            self._module.forward = own
+
+
+Handle = RemovableHandle | ReplacedForward
+"""What `remove` takes back."""

@@ -80,6 +80,11 @@ class SiteHooks:
         for hooks in self.attentions:
             hooks.release()
 
+    def forget_forwards(self) -> None:
+        """What the attentions' `forward` do may have changed, as where hypernetworks come."""
+        for hooks in self.attentions:
+            hooks.weighted.watched.forget()
+
     def _before(self, transformer: nn.Module, args: Args, kwargs: Kwargs) -> None:
         """Plan from the exact grid, which is right for odd sizes and resized maps too."""
         self.prepare(self.modules.grid_in(args, kwargs))

@@ -114,7 +114,7 @@ class Part:
     def end(self) -> None:
         """The call is over, or failed: every module is what it was."""
         for replaced in reversed(self._replaced):
-            replaced.undo()
+            replaced.remove()
         self._replaced, self._call = [], None
 
     def _keep(self, name: str, value: torch.Tensor) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,10 @@ from torch.utils.hooks import RemovableHandle
 
 from ..tokens.weighted_attention import weighted_attention
 from .answering import Answering
+from .calls import Args, Dialect, Kwargs
+from .foreign import OwnHook
+from .replaced_forward import ReplacedForward
+from .watched_forward import WatchedForward
 
 Extend = Callable[
     [torch.Tensor, torch.Tensor, "torch.Tensor | None"],
@@ -45,19 +51,49 @@ class WeightedAttention(Answering):
 
     While `extend` is set, it is given keys and values, each (batch, heads, keys, channels), and
     weights or None, and answers with what is attended to instead.
+
+    Where `watched` has found that the active optimization does nothing besides, it can be left out:
+    `stand_in` answers in its place, which takes the host less and starts nothing for that token.
     """
 
     def __init__(self, attention: nn.Module):
         super().__init__(attention)
         self.log_weights: torch.Tensor | None = None
         self.extend: Extend | None = None
+        self.watched = WatchedForward(attention)
         self._last: RemovableHandle | None = None
+        self._stand_in: ReplacedForward | None = None
 
     def register(self) -> list[RemovableHandle]:
         """See `Answering`."""
         handles = super().register()
         self._last = handles[-1]
-        return handles
+        after = OwnHook(self._after_output)
+        return [*handles, self.attention.to_out[0].register_forward_hook(after)]
+
+    @property
+    def may_stand_in(self) -> bool:
+        """Whether `stand_in` may answer the next call."""
+        own = vars(self.attention).get("forward")
+        return self.watched.is_plain and (own is None or own is self._stand_in)
+
+    def stand_in(self, dialect: Dialect) -> ReplacedForward:
+        """Answer in the place of `forward`, until what is returned is removed."""
+        answer = functools.partial(self._answer_alone, dialect)
+        self._stand_in = ReplacedForward(self.attention, answer)
+        return self._stand_in
+
+    def _answer_alone(self, dialect: Dialect, *args: Any, **kwargs: Any) -> torch.Tensor | None:
+        weights = self.log_weights
+        if weights is None or self.extend is not None or self.is_on:
+            return None
+        self.log_weights = None
+        attention, context = self.attention, dialect.context_of(args, kwargs)
+        query = self.in_heads(attention.to_q(dialect.tokens_of(args, kwargs)))
+        key, value = self.in_heads(attention.to_k(context)), self.in_heads(attention.to_v(context))
+        answers = attend(query, key, value, weights, None)
+        answer: torch.Tensor = attention.to_out[0](answers.transpose(1, 2).flatten(2))
+        return answer
 
     @property
     def is_on(self) -> bool:
@@ -65,6 +101,15 @@ class WeightedAttention(Answering):
         return self._last is not None and (
             self._last.id in self.attention.to_out[0]._forward_pre_hooks
         )
+
+    def _keep(
+        self, name: str, projection: nn.Module, args: Args, projected: torch.Tensor
+    ) -> torch.Tensor | None:
+        self.watched.projects(name, args[0])
+        return super()._keep(name, projection, args, projected)
+
+    def _after_output(self, layer: nn.Module, args: Args, output: torch.Tensor) -> None:
+        self.watched.gives(output)
 
     def wants(self, name: str, projected: torch.Tensor) -> bool:
         """See `Answering`."""

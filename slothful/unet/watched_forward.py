@@ -1,0 +1,58 @@
+"""Whether an attention's `forward` may be left out, found by watching it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+class WatchedForward:
+    """Watches the calls of an attention: one whose `forward` gave its projections what it got, each
+    once, and gave back what the last one gave, does nothing besides but attend.
+
+    A hypernetwork or an own way with keys shows in this, whatever host it belongs to. What is known
+    holds for the class's `forward` that was seen, until `forget`.
+    """
+
+    def __init__(self, attention: Any):
+        self._attention = attention
+        self._plain: Callable[..., Any] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """What a `forward` does may have changed."""
+        self._plain = None
+        self.skip()
+
+    def skip(self) -> None:
+        """A call is not watched to its end."""
+        self._expected: dict[str, torch.Tensor | None] = {}
+        self._output: tuple[int, torch.Size] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the class's present `forward` is one of these."""
+        return self._plain is not None and self._plain is type(self._attention).forward
+
+    def begin(self, queries: torch.Tensor, context: torch.Tensor) -> None:
+        """The attention is called with these."""
+        self._expected = {"to_q": queries, "to_k": context, "to_v": context}
+        self._output = None
+
+    def projects(self, name: str, given: torch.Tensor) -> None:
+        """It has given tokens to one of its projections."""
+        if self._expected.pop(name, None) is not given:
+            self._expected["another"] = None
+
+    def gives(self, output: torch.Tensor) -> None:
+        """Its last projection has given this."""
+        self._output = output.data_ptr(), output.shape
+
+    def end(self, answers: torch.Tensor) -> None:
+        """It has answered."""
+        is_plain = not self._expected and self._output == (answers.data_ptr(), answers.shape)
+        own = vars(self._attention).get("forward")
+        self._plain = type(self._attention).forward if is_plain and own is None else None
+        self.skip()

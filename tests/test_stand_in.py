@@ -1,0 +1,124 @@
+"""Where keys have weights, the active optimization is left out once it is known to do nothing
+besides attending, and only then.
+"""
+
+import pytest
+import torch
+
+import slothful
+from slothful import Settings
+from standalone.attention import attention_by, sdpa_forward
+from tests.unets import make_unet, module_state, run
+
+SETTINGS = Settings(in_depth_decay=0, out_depth_decay=0, time_decay=0, keep_middle=False)
+METHODS = ("Slothful Attention", "Near-sighted Tile", "Near-sighted Attention", "Token Downsampling")
+
+
+class Forward:
+    """An optimization that counts its calls of self-attention with few tokens or many."""
+
+    def __init__(self, changes=lambda context: context):
+        self.changes, self.calls = changes, []
+
+    def __call__(self, module, x, context=None, mask=None, **kwargs):
+        if context is not None and context.shape[-1] == x.shape[-1]:
+            self.calls.append(x.shape)
+            context = self.changes(context)
+        return sdpa_forward(module, x, context, mask, **kwargs)
+
+    def __get__(self, module, owner):
+        return self if module is None else lambda *args, **kwargs: self(module, *args, **kwargs)
+
+
+def outputs_of(unet, settings, forward):
+    """What three calls of one pass give."""
+    with attention_by(forward), slothful.applied(unet, settings) as application:
+        application.begin_pass("base")
+        return _calls(unet)
+
+
+def _calls(unet):
+    return [run(unet, timestep=time) for time in (600.0, 590.0, 580.0)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("layout", ["sd1", "sdxl"])
+def test_a_plain_optimization_is_asked_in_the_first_call_of_a_pass_alone(layout, method):
+    unet = make_unet(layout)
+    settings = SETTINGS.replace(method=method, tile_size=16)
+    plain, copying = Forward(), Forward(lambda context: context.clone())
+    expected = outputs_of(unet, settings, copying)
+    actual = outputs_of(unet, settings, plain)
+    assert all(torch.equal(one, other) for one, other in zip(actual, expected))
+    # one whose doings are not known is asked in each
+    assert len(copying.calls) == 3 * len(plain.calls) > 0
+
+
+def test_a_hypernetwork_is_never_left_out():
+    unet = make_unet("sd1")
+    before = module_state(unet)
+    louder = Forward(lambda context: 1.5 * context)
+    actual = outputs_of(unet, SETTINGS, louder)
+    assert len(louder.calls) % 3 == 0
+    plain = outputs_of(unet, SETTINGS, Forward())
+    assert not any(torch.equal(one, other) for one, other in zip(actual, plain))
+    assert module_state(unet) == before
+
+
+def test_a_hypernetwork_that_comes_with_the_next_pass_is_asked():
+    unet, state = make_unet("sd1"), {"factor": 1.0}
+    forward = Forward(lambda context: context if state["factor"] == 1 else 1.5 * context)
+    actual, expected, factors = [], [], (1.0, 1.5, 1.0)
+    with attention_by(forward), slothful.applied(unet, SETTINGS) as application:
+        for state["factor"] in factors:
+            application.begin_pass("base")
+            actual += _calls(unet)
+    for state["factor"] in factors:
+        expected += outputs_of(unet, SETTINGS, forward)
+    assert all(torch.equal(one, other) for one, other in zip(actual, expected))
+    assert not torch.equal(expected[0], expected[3])
+
+
+def test_a_forward_that_is_replaced_later_is_asked_from_then_on():
+    unet = make_unet("sd1")
+    attention = slothful.find_sites(unet)[0].attentions[0]
+    asked = []
+    with attention_by(sdpa_forward), slothful.applied(unet, SETTINGS):
+        expected = [run(unet) for _ in range(3)]
+        inner = attention.forward
+
+        def forward(*args, **kwargs):
+            asked.append(args[0].shape)
+            return inner(*args, **kwargs)
+
+        attention.forward = forward
+        actual = [run(unet) for _ in range(3)]
+        assert attention.forward is forward
+    assert all(torch.equal(one, other) for one, other in zip(actual, expected))
+    assert len(asked) == 3
+    before = run(unet)
+    del attention.forward
+    assert torch.equal(run(unet), before)
+
+
+@pytest.mark.parametrize("part", ["self-attention", "transformers", "deep blocks"])
+def test_what_sleeps_in_between_leaves_no_forward_behind(part):
+    unet = make_unet("sd1")
+    before = module_state(unet)
+    settings = SETTINGS.replace(sleep=part, sleep_every=2, sleep_min_steps=1)
+    with attention_by(sdpa_forward):
+        with slothful.applied(unet, settings) as application:
+            times = [600.0 - 10 * i for i in range(8)]
+            application.begin_pass("base", slothful.PassClock(times))
+            for time in times:
+                run(unet, timestep=time)
+            assert 0 < application.asleep_steps < 8
+        assert module_state(unet) == before
+
+
+def test_fewer_channels_are_answered_as_before():
+    unet = make_unet("sd1")
+    settings = SETTINGS.replace(channels_depth_1=0.5, channels_depth_2=0.5)
+    expected = outputs_of(unet, settings, Forward(lambda context: context.clone()))
+    actual = outputs_of(unet, settings, sdpa_forward)
+    assert all(torch.equal(one, other) for one, other in zip(actual, expected))
