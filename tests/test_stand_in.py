@@ -7,11 +7,12 @@ import torch
 
 import slothful
 from slothful import Settings
+from slothful.settings.methods import SUBSAMPLING
 from standalone.attention import attention_by, sdpa_forward
 from tests.unets import make_unet, module_state, run
 
 SETTINGS = Settings(in_depth_decay=0, out_depth_decay=0, time_decay=0, keep_middle=False)
-METHODS = ("Slothful Attention", "Near-sighted Tile", "Near-sighted Attention", "Token Downsampling")
+METHODS = (*SUBSAMPLING, "Token Downsampling")
 
 
 class Forward:

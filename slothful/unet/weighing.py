@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..tokens.weighted_attention import weighted_attention
 from .answering import Answering
-from .calls import Args, Dialect, Kwargs
+from .calls import Args, Dialect
 from .foreign import OwnHook
 from .replaced_forward import ReplacedForward
 from .watched_forward import WatchedForward
