@@ -1,11 +1,14 @@
 """The matching of token merging is tomesd's to the bit, and never has all likenesses at once."""
 
+from unittest import mock
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tomesd.merge import bipartite_soft_matching_random2d
 
 from slothful import Merge
+from slothful.tokens import token_merging
 from slothful.tokens.token_merging import TokenMatch
 
 
@@ -46,3 +49,7 @@ def test_it_merges_and_spreads_as_tomesd_does(drawn, layer):
     assert torch.equal(match.unmerge(merged), spread(merged))
     sizes = merge(torch.ones(batch, height * width, 1), mode="sum").squeeze(-1)
     assert torch.equal(match.log_sizes(), sizes.log())
+    with mock.patch.object(token_merging, "adds_in_any_order", return_value=True):
+        sorted_match = TokenMatch(tokens, merging, layer)
+    torch.testing.assert_close(sorted_match.merge(values), merged, rtol=1e-5, atol=1e-5)
+    assert torch.equal(sorted_match.log_sizes(), sizes.log())

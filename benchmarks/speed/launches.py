@@ -38,7 +38,7 @@ from benchmarks.speed.timing import NONE
 from slothful import Settings
 from slothful.planning.site import grid_of
 from slothful.settings.methods import METHODS, SUBSAMPLING
-from slothful.tokens import likeness, weighted_attention
+from slothful.tokens import likeness, token_merging, weighted_attention
 from slothful.unet.measuring import at_work
 from slothful.unet.sites import SiteModules
 from standalone.attention import sdpa_attention
@@ -103,10 +103,13 @@ class _OneKernel(TorchFunctionMode):
 
 @contextmanager
 def counting() -> Iterator[Launches]:
-    """Within, what is asked for is counted, as if there were a GPU's kernel for a bias."""
+    """Within, what is asked for is counted, as if there were a GPU's kernel for a bias, and its
+    atomic additions.
+    """
     launches = Launches()
     has_kernel = mock.patch.object(weighted_attention, "_has_kernel", return_value=True)
-    with has_kernel, launches, _OneKernel(launches):
+    adds = mock.patch.object(token_merging, "adds_in_any_order", return_value=True)
+    with has_kernel, adds, launches, _OneKernel(launches):
         yield launches
 
 

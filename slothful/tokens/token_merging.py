@@ -9,6 +9,11 @@ from .group_means import groups_of
 from .pairs import deal_tokens, pair_tokens
 
 
+def adds_in_any_order(device: torch.device) -> bool:
+    """Whether a device's sums of members differ each time: a GPU's atomic additions do."""
+    return device.type == "cuda"
+
+
 class TokenMatch:
     """Which tokens of one block's input are merged into which."""
 
@@ -29,7 +34,7 @@ class TokenMatch:
             self._pairs = pair_tokens(tokens, self._sets, plan.count)
         self._joined = self._numbers_of_those_left(plan)[..., None]
         self._groups = None
-        if tokens.device.type == "cuda":  # where sums by atomic additions differ each time
+        if adds_in_any_order(tokens.device):
             self._groups = groups_of(self._joined[..., 0], plan.left, tokens.dtype)
 
     def _numbers_of_those_left(self, plan: Merge) -> torch.Tensor:
@@ -70,5 +75,7 @@ class TokenMatch:
 
     def log_sizes(self) -> torch.Tensor:
         """Logarithm of the number of tokens in each that is left: (batch, tokens left)."""
+        if self._groups:
+            return self._groups.sizes.log()
         ones = torch.ones_like(self._joined, dtype=torch.float32)
         return self._combine(ones, "sum").squeeze(-1).log()

@@ -1,8 +1,9 @@
 """Settings at work on a U-Net, and only inside `with applied(...)`.
 
-PyTorch's own removable forward hooks, never a replaced `forward`: the attention itself is computed
-by whatever optimization is active, and hypernetworks, LoRA and other extensions compose with it in
-any order. A U-Net is what it was before once the context is left, however it is left.
+PyTorch's own removable forward hooks: the attention itself is computed by whatever optimization is
+active, and hypernetworks, LoRA and other extensions compose with it in any order. A `forward` is
+replaced for what sleeps in a call, and where an attention is known to do nothing but attend, and
+keys have weights. A U-Net is what it was before once the context is left, however it is left.
 """
 
 from __future__ import annotations
