@@ -2,13 +2,17 @@
 besides attending, and only then.
 """
 
+from unittest import mock
+
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
 
 import slothful
 from slothful import Settings
 from slothful.settings.methods import SUBSAMPLING
 from standalone.attention import attention_by, sdpa_forward
+from tests.twins import make_twins, run_both
 from tests.unets import make_unet, module_state, run
 
 SETTINGS = Settings(in_depth_decay=0, out_depth_decay=0, time_decay=0, keep_middle=False)
@@ -123,3 +127,22 @@ def test_fewer_channels_are_answered_as_before():
     expected = outputs_of(unet, settings, Forward(lambda context: context.clone()))
     actual = outputs_of(unet, settings, sdpa_forward)
     assert all(torch.equal(one, other) for one, other in zip(actual, expected))
+
+
+def test_the_processors_of_diffusers_are_left_out_as_well():
+    unet, twin = make_twins("sd1")
+    before, asked, own = module_state(twin), [], AttnProcessor2_0.__call__
+
+    def call(processor, attention, tokens, encoder_hidden_states=None, *args, **kwargs):
+        context = encoder_hidden_states
+        asked.append(context is not None and context.shape[-1] == tokens.shape[-1])
+        return own(processor, attention, tokens, context, *args, **kwargs)
+
+    counted = mock.patch.object(AttnProcessor2_0, "__call__", call)
+    with counted, slothful.applied(unet, SETTINGS), slothful.applied(twin, SETTINGS):
+        for number in range(3):
+            expected, actual = run_both(unet, twin, timestep=600.0 - 10 * number)
+            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+            assert any(asked) == (number == 0)
+            asked.clear()
+    assert module_state(twin) == before

@@ -147,7 +147,8 @@ class Reducing(Kind[Reduce]):
         assert call is not None
         self.layer.applied()
         if self._watches_forward:
-            self.layer.weighted.watched.end(answers)
+            copied = self.layer.dialect.divides_by_one(self.layer.module.attn1)
+            self.layer.weighted.watched.end(answers, copied)
         return join_answers(answers, call.layout, call.plan)
 
     def _after_queries(

@@ -10,7 +10,7 @@ import torch
 
 class WatchedForward:
     """Watches the calls of an attention: one whose `forward` gave its projections what it got, each
-    once, and gave back what the last one gave, does nothing besides but attend.
+    once, and gave back what the last one gave, does nothing but attend.
 
     A hypernetwork or an own way with keys shows in this, whatever host it belongs to. What is known
     holds for the class's `forward` that was seen, until `forget`.
@@ -29,7 +29,7 @@ class WatchedForward:
     def skip(self) -> None:
         """A call is not watched to its end."""
         self._expected: dict[str, torch.Tensor | None] = {}
-        self._output: tuple[int, torch.Size] | None = None
+        self._output: torch.Tensor | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -48,11 +48,14 @@ class WatchedForward:
 
     def gives(self, output: torch.Tensor) -> None:
         """Its last projection has given this."""
-        self._output = output.data_ptr(), output.shape
+        self._output = output
 
-    def end(self, answers: torch.Tensor) -> None:
-        """It has answered."""
-        is_plain = not self._expected and self._output == (answers.data_ptr(), answers.shape)
-        own = vars(self._attention).get("forward")
-        self._plain = type(self._attention).forward if is_plain and own is None else None
+    def end(self, answers: torch.Tensor, copied: bool) -> None:
+        """It has answered; `copied`: as is known, with other tensors of the same numbers."""
+        own, output = vars(self._attention).get("forward"), self._output
+        is_plain = own is None and output is not None and not self._expected
+        if output is not None and not copied:
+            # the same memory: a dropout that does nothing may give another view of it
+            is_plain = is_plain and output.data_ptr() == answers.data_ptr()
+        self._plain = type(self._attention).forward if is_plain else None
         self.skip()
