@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import importlib.util
 import random
 
@@ -10,12 +11,21 @@ import pytest
 import torch
 
 import slothful
-from benchmarks.speed import models, peers
+from benchmarks.speed import models, peers, targets
 from benchmarks.speed.__main__ import main as benchmark
 from benchmarks.speed.__main__ import variants
 from benchmarks.speed.allowed import allowed_share
-from benchmarks.speed.report import as_table
-from benchmarks.speed.timing import FLOOR, NONE, Timing, at_one_pace, measure, part_by_part, rows
+from benchmarks.speed.report import Conditions, as_table
+from benchmarks.speed.timing import (
+    FIRST,
+    FLOOR,
+    NONE,
+    Timing,
+    at_one_pace,
+    measure,
+    part_by_part,
+    rows,
+)  # fmt: skip
 from slothful import Moment, Settings, find_sites
 from slothful.settings.methods import SLOTHFUL, SUBSAMPLING
 from tests.unets import inputs, make_unet, module_state, run
@@ -90,6 +100,42 @@ def test_the_share_is_of_the_time_between_no_patch_and_the_floor():
     line = next(line for line in as_table(list(table.values())).splitlines() if "| x |" in line)
     assert line.startswith("| x | 3.2 |")
     assert line.endswith("| 3 |")
+
+
+def test_targets_are_judged_by_what_a_run_shows():
+    timings = {
+        NONE: Timing(((1.0, 3.0),), kernels=2.0, started=1000),
+        FLOOR: Timing(((1.0, 1.0),), kernels=1.0, started=900),
+        SLOTHFUL: Timing(((1.0, 2.0),), kernels=1.1, started=1050),
+        "Near-sighted Tile": Timing(((1.0, 3.2),), kernels=2.1, started=1100),
+        SLOTHFUL + FIRST: Timing(((1.0, 2.0),), kernels=1.0, started=1010),
+    }
+    table = [dataclasses.replace(row, attentions=10) for row in rows(timings)]
+    size = Conditions("sd15", 1024, 1024, 2, "cuda", "fp16", "sdpa", 1, "a GPU")
+    found = targets.verdicts([(size, row) for row in table])
+    said = {(each.variant, each.wanted.split(">")[0].split("<")[0].strip()): each for each in found}
+    assert {key: each.holds for key, each in said.items()} == {
+        (SLOTHFUL, "speed by kernels"): True,
+        (SLOTHFUL, "speed by the clock"): True,
+        (SLOTHFUL, "share of kernels"): True,
+        (SLOTHFUL, "kernels more an attention"): True,
+        ("Near-sighted Tile", "speed by kernels"): False,
+        ("Near-sighted Tile", "speed by the clock"): False,
+        (SLOTHFUL + FIRST, "kernels more an attention"): False,
+    }
+    assert said[SLOTHFUL, "share of kernels"].measured == pytest.approx(0.9)
+    assert said[SLOTHFUL, "kernels more an attention"].measured == 5
+    lines = targets.as_table(found).splitlines()
+    assert [line.split(" | ")[-1] for line in lines[2:5]] == ["does not hold |"] * 3
+
+
+def test_what_only_a_gpu_can_tell_is_said(tmp_path, monkeypatch, capsys):
+    for name, value in dict(MODELS=["narrow"], SIZES=["256x256"], ONLY=[SLOTHFUL]).items():
+        monkeypatch.setattr(targets, name, value)
+    assert benchmark(["--targets", "--rounds", "1", "--batch", "1", "--out", str(tmp_path)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "narrow 256x256 |" in line]
+    assert {line.split(" | ")[1] for line in lines} == {SLOTHFUL, SLOTHFUL + FIRST}
+    assert all(("needs a GPU" in line) == ("kernels" in line) for line in lines)
 
 
 def test_a_machine_that_slows_down_favours_no_variant():

@@ -2,6 +2,7 @@
 
 python -m benchmarks.speed                      SD1.5 at 512 and 1024 pixels
 python -m benchmarks.speed --model sdxl --size 1024x1024 --batch 2
+python -m benchmarks.speed --targets            on a GPU: what is wanted of one, and what it shows
 python -m benchmarks.speed --quick --json       a narrow U-Net, within a minute
 
 Writes a table to the console and speed.csv and speed.png to --out. Speed-up is the time without
@@ -24,21 +25,21 @@ import torch
 from tqdm import tqdm
 
 import slothful
-from benchmarks.speed import peers
-from benchmarks.speed.allowed import allowed_share
+from benchmarks.speed import peers, targets
+from benchmarks.speed.allowed import allowed_share, changed_attentions
 from benchmarks.speed.attention import BACKENDS
 from benchmarks.speed.machine import machine_name
 from benchmarks.speed.models import make_inputs, make_unet
 from benchmarks.speed.options import DTYPES, add_models, check_dtype, check_only, read_size
 from benchmarks.speed.report import Conditions, Result, as_table, draw_plot, summary, write_csv
-from benchmarks.speed.timing import FLOOR, NONE, Variant, measure, rows
+from benchmarks.speed.timing import FIRST, FLOOR, NONE, Variant, measure, rows
 from slothful import TRAIN_STEPS, Moment, Settings
 from slothful.settings.methods import METHODS, NO_METHOD, SLOTHFUL, SUBSAMPLING
 from standalone.console import replace_unknown_letters
 
 FEWER = "fewer channels 0.5"
-TEXTBOOK, FIRST = "textbook ", ", first token"
-"""Begin and end the names of our methods' textbook forms, and of ours that compute the same."""
+TEXTBOOK = "textbook "
+"""Begins the names of our methods' textbook forms; those that end in `FIRST` compute the same."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     if args.quick:
         args.model, args.size, args.rounds, args.batch = ["narrow"], ["768x768"], 2, 1
+    elif args.targets:
+        args.model, args.size, args.only = targets.MODELS, targets.SIZES, targets.ONLY
     try:
         settings = Settings.from_mapping(json.loads(args.settings))
         sizes = [read_size(text) for text in args.size]
@@ -67,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     write_csv(results, args.out / "speed.csv")
     draw_plot(results, args.out / "speed.png")
+    if args.targets:
+        print(f"\n{targets.as_table(targets.verdicts(results))}")
     print(f"\n{args.out / 'speed.csv'}\n{args.out / 'speed.png'}")
     return 0
 
@@ -89,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", metavar="TEXT", help="only variants whose names begin with TEXT")
     add("--settings", default="{}", metavar="JSON", help="changes to the default settings")
     add("--out", type=Path, default=Path("outputs/speed"))
+    add(
+        "--targets", action="store_true", help="all sizes of SD1.5 and SDXL, and which targets hold"
+    )
     add("--quick", action="store_true", help="a narrow U-Net at 768x768")
     add("--json", action="store_true", help="print one JSON object instead of tables")
     return parser
@@ -151,10 +159,14 @@ def _run(args, unet, model, width, height, settings) -> list[Result]:
     table = rows(timings)
     shape = slothful.shape_of(unet)
     for index, row in enumerate(table):
-        if row.variant in METHODS:
-            own = settings.replace(method=row.variant)
-            allowed = allowed_share(own, shape, width, height, moment)
-            table[index] = dataclasses.replace(row, allowed=allowed)
+        method = row.variant.removesuffix(FIRST)
+        if method in METHODS:
+            first = dict(kept_token="first") if method != row.variant else {}
+            call = shape, width, height, moment
+            own = settings.replace(method=method, **first)
+            allowed = allowed_share(own, *call) if not first else None
+            attentions = changed_attentions(own, *call)
+            table[index] = dataclasses.replace(row, allowed=allowed, attentions=attentions)
     conditions = Conditions(
         model, width, height, args.batch, args.device, args.dtype, args.backend, args.rounds,
         machine_name(args.device),

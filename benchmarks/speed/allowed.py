@@ -24,3 +24,15 @@ def allowed_share(
         left += attention_operations(plan, grid, *sizes)
         floor += site.layers * 4.0 * grid[0] * grid[1] * site.channels * site.inner
     return (plain - left) / (plain - floor)
+
+
+def changed_attentions(
+    settings: Settings, shape: UnetShape, width: int, height: int, moment: Moment
+) -> int:
+    """How many self-attentions of a call are changed."""
+    sites = [each.site for each in shape.sites]
+    return sum(
+        site.layers
+        for site in sites
+        if plan_site(settings, moment, site, grid_of(width, height, site.level)) is not None
+    )

@@ -42,7 +42,7 @@ def as_table(rows: Sequence[Row]) -> str:
                "share in blocks", "settings allow", "peak memory, MiB"]  # fmt: skip
     on_gpu = any(row.kernels is not None for row in rows)
     if on_gpu:
-        headers += ["kernels, s", "share of kernels"]
+        headers += ["kernels, s", "share of kernels", "kernels started"]
     lines = []
     for row in rows:
         memory = f"{row.peak_memory / 2**20:.0f}" if row.peak_memory else "-"
@@ -50,7 +50,7 @@ def as_table(rows: Sequence[Row]) -> str:
         cells = [row.variant, f"{row.seconds:.4g}", f"{row.spread:.1%}", f"{row.speedup:.3f}",
                  f"{row.share:.1%}", f"{row.share_in_blocks:.1%}", allowed, memory]  # fmt: skip
         if on_gpu:
-            cells += [f"{row.kernels:.4g}", f"{row.share_of_kernels:.1%}"]
+            cells += [f"{row.kernels:.4g}", f"{row.share_of_kernels:.1%}", str(row.started)]
         lines.append(cells)
     return markdown(headers, lines)
 

@@ -26,6 +26,9 @@ Inputs = tuple[tuple, dict]
 """Arguments of one call: (positional, by keyword); the first two are latents and timesteps."""
 
 NONE, FLOOR = "no patch", "floor"
+FIRST = ", first token"
+"""Ends the name of a method that keeps the first token of each cell."""
+
 STEP = 1e-3
 """Timesteps from one round to the next, as in sampling: what a method makes anew at each step is
 part of the call. Too few to change a schedule.
@@ -47,6 +50,8 @@ class Timing:
     """Seconds that a GPU's kernels took, one after the other. A call takes longer where the host
     cannot start them as fast as a GPU is done with them.
     """
+    started: int | None = None
+    """How many of these there were."""
 
     @property
     def seconds(self) -> float:
@@ -77,7 +82,7 @@ class Timing:
 class Row:
     """One variant at one size: its speed-up over no patch, its share of the removable time, for the
     whole call, from the time in the transformer blocks and from that of a GPU's kernels, and for
-    ours the share that its settings allow (see `allowed`).
+    ours the share that its settings allow (see `allowed`) and the attentions that are changed.
     """
 
     variant: str
@@ -89,7 +94,9 @@ class Row:
     peak_memory: int | None
     kernels: float | None = None
     share_of_kernels: float | None = None
+    started: int | None = None
     allowed: float | None = None
+    attentions: int | None = None
 
 
 @torch.inference_mode()
@@ -115,7 +122,7 @@ def measure(
     inputs = (latent, timesteps), keywords
     found: dict[str, list[Parts]] = {name: [] for name in variants}
     memory: dict[str, int | None] = {}
-    kernels: dict[str, float] = {}
+    kernels: dict[str, tuple[float, int]] = {}
     with contextlib.ExitStack() as patches:
         unets = {name: with_the_same_weights(unet) for name in variants}
         for name, own in unets.items():
@@ -132,9 +139,12 @@ def measure(
                 found[name].append(parts)
                 progress()
         if device.type == "cuda":
-            kernels = {name: _kernel_seconds(own, inputs) for name, own in unets.items()}
+            kernels = {name: _kernels(own, inputs) for name, own in unets.items()}
     paced = at_one_pace(found)
-    return {name: Timing(paced[name], memory.get(name), kernels.get(name)) for name in variants}
+    return {
+        name: Timing(paced[name], memory.get(name), *kernels.get(name, (None, None)))
+        for name in variants
+    }
 
 
 def at_one_pace(found: Mapping[str, Sequence[Parts]]) -> dict[str, tuple[Parts, ...]]:
@@ -194,11 +204,11 @@ def call_by_call(
         yield name, tuple(a.elapsed_time(b) / 1000 for a, b in zip(marks, marks[1:]))
 
 
-def _kernel_seconds(unet: nn.Module, inputs: Inputs) -> float:
+def _kernels(unet: nn.Module, inputs: Inputs) -> tuple[float, int]:
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         _call(unet, inputs)
         torch.cuda.synchronize()
-    return kernels_of(profiled)[0]
+    return kernels_of(profiled)
 
 
 def kernels_of(profiled: profile) -> tuple[float, int]:
@@ -251,6 +261,7 @@ def rows(timings: Mapping[str, Timing]) -> list[Row]:
             timing.peak_memory,
             timing.kernels,
             timing.kernels and (none.kernels - timing.kernels) / (none.kernels - floor.kernels),
+            timing.started,
         )
         for name, timing in timings.items()
     ]

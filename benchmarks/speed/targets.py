@@ -1,0 +1,92 @@
+"""What is wanted of a GPU, and what a run shows of it.
+
+How long kernels take and how many are started is seen on a GPU alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmarks.speed.report import Conditions, Result, markdown
+from benchmarks.speed.timing import FIRST, NONE, Row
+from slothful.settings.methods import AGENTS, METHODS, NEAR_SIGHTED, SLOTHFUL
+
+SIX = tuple(name for name in METHODS if name != AGENTS)
+MODELS = ("sd15", "sdxl")
+SIZES = ("512x512", "768x768", "1024x1024", "1536x1536", "2048x2048")
+ONLY = (*SIX, *(name + FIRST for name in (SLOTHFUL, NEAR_SIGHTED)))
+
+SHARE = {"sd15": 0.8, "sdxl": 0.5}
+"""Of the removable kernel time at 1024x1024, by model."""
+
+BY_KERNELS, BY_CLOCK = 0.99, 0.97
+"""Of no patch's speed, at least, at every size."""
+
+MORE_MERGED, MORE_FIRST = 5.0, 0.0
+"""Kernels that an attention starts more, at most, with merged tokens and with the first one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What was wanted of a variant, what was `measured` (None: this machine cannot tell), and
+    whether it `holds`.
+    """
+
+    conditions: Conditions
+    variant: str
+    wanted: str
+    measured: float | None
+    holds: bool | None
+
+
+def verdicts(results: Sequence[Result]) -> list[Verdict]:
+    """Of all that was run, for the variants that have targets."""
+    none = {conditions: row for conditions, row in results if row.variant == NONE}
+    return [
+        Verdict(conditions, row.variant, wanted, measured, None if measured is None else holds)
+        for conditions, row in results
+        for wanted, measured, holds in _of(conditions, row, none[conditions])
+    ]
+
+
+def _of(
+    conditions: Conditions, row: Row, none: Row
+) -> Iterator[tuple[str, float | None, bool | None]]:
+    def wanted(
+        text: str, measured: float | None, holds: Callable[[float], bool]
+    ) -> tuple[str, float | None, bool | None]:
+        return text, measured, measured is not None and holds(measured)
+
+    if row.variant in SIX:
+        faster = none.kernels / row.kernels if none.kernels and row.kernels else None
+        yield wanted(f"speed by kernels >= {BY_KERNELS}", faster, lambda x: x >= BY_KERNELS)
+        yield wanted(f"speed by the clock >= {BY_CLOCK}", row.speedup, lambda x: x >= BY_CLOCK)
+    at_1024 = (conditions.width, conditions.height) == (1024, 1024)
+    if row.variant in (SLOTHFUL, NEAR_SIGHTED) and at_1024 and conditions.model in SHARE:
+        least = SHARE[conditions.model]
+        yield wanted(f"share of kernels >= {least}", row.share_of_kernels, lambda x: x >= least)
+    first = row.variant.endswith(FIRST)
+    if row.variant in (SLOTHFUL, NEAR_SIGHTED) or first:
+        most = MORE_FIRST if first else MORE_MERGED
+        more = None
+        if row.started is not None and none.started is not None and row.attentions:
+            more = (row.started - none.started) / row.attentions
+        yield wanted(f"kernels more an attention <= {most:g}", more, lambda x: x <= most)
+
+
+def as_table(found: Sequence[Verdict]) -> str:
+    """Markdown, those that do not hold first."""
+    said = {True: "holds", False: "does not hold", None: "needs a GPU"}
+    order = [False, None, True]
+    lines = [
+        [
+            f"{each.conditions.model} {each.conditions.width}x{each.conditions.height}",
+            each.variant,
+            each.wanted,
+            "-" if each.measured is None else f"{each.measured:.3f}",
+            said[each.holds],
+        ]
+        for each in sorted(found, key=lambda each: order.index(each.holds))
+    ]
+    return markdown(["model, size", "variant", "wanted", "measured", ""], lines)
