@@ -39,6 +39,9 @@ from .sites import SiteModules, find_sites
 SIZES = (256, 384, 512, 768, 1024, 1280)
 """Sides of the square images that are tried, in pixels, as long as time allows."""
 
+USUAL = 1024
+"""The side that is tried first of those for which there is little time."""
+
 BUDGET = 24.0
 """Seconds that all of it shall take, as far as calls of one size tell about the next."""
 
@@ -148,19 +151,20 @@ def measure(
         # one size alone does not tell what a call takes however small it is
         if len(looked) > 1 and spent + 1.3 * last * (following / size) ** 2 > 0.6 * budget:
             break
-    samples, seen = _full(shape, looked, caller.rows), max(looked)
+    samples, seen, reached = _full(shape, looked, caller.rows), max(looked), 0
     # of sizes for which a call takes too long, layers alone: they take a fraction
     beyond = [each for each in sizes if each > seen]
-    for size in beyond:
+    for size in sorted(beyond, key=lambda each: abs(each - USUAL)):
         alone = caller.alone(size)
         samples += alone
+        reached = max(size, reached)
         spent = clock() - begin
         if spent + 6 * sum(each.seconds for each in alone) > 0.9 * budget:
             break
     sides = list(looked)[-2:]
-    if beyond:
-        growth = caller.growth(seen, size)
-        looked[size] = _grown(shape, looked[seen], growth, (size / seen) ** 2)
+    if reached:
+        growth = caller.growth(seen, reached)
+        looked[reached] = _grown(shape, looked[seen], growth, (reached / seen) ** 2)
     progress(0.8)
     for number, side in enumerate(sides, 1):
         samples += caller.planned(side)
