@@ -180,7 +180,8 @@ def test_to_a_copy_nothing_is_applied(settings, copied):
     plain = run(unet)
     before = module_state(unet)
     with slothful.applied(unet, settings) as application:
-        changed = run(unet)
+        for _ in range(2):  # the second without the optimization where keys have weights
+            changed = run(unet)
         plans = application.plans
         other = copied(unet)
         assert torch.equal(run(other), plain)

@@ -243,10 +243,13 @@ class _Caller:
             for method in SUBSAMPLING:
                 settings = Settings(method=method, time_decay=0.0)
                 with at_work(settings, self.unet) as application:
-                    plan: SitePlan | None = application.plan_at(site.name, grid, 500.0)
+                    prepare = functools.partial(application.plan_at, site.name, grid, 500.0)
+                    plan: SitePlan | None = prepare()
                     if plan is None:
                         continue
-                    seconds = self._median(functools.partial(self._attend, modules, grid))
+                    run = functools.partial(self._attend, modules, grid)
+                    # the first call of a pass takes a way of its own
+                    seconds = self._median(run, prepare)
                 samples.append(timed(plan, site, grid, self.rows, seconds))
         return samples
 
@@ -279,9 +282,12 @@ class _Caller:
         for attention in modules.attentions[:layers]:
             attention(tokens)
 
-    def _median(self, run: Callable[[], None]) -> float:
+    def _median(
+        self, run: Callable[[], None], after_first: Callable[[], object] = lambda: None
+    ) -> float:
         """Seconds of a run, after one that warms up; of several where they are short."""
         run()
+        after_first()
         times: list[float] = []
         begun = time.perf_counter()
         while len(times) < ROUNDS and (not times or time.perf_counter() - begun < PATIENCE / 2):
