@@ -130,12 +130,15 @@ def test_targets_are_judged_by_what_a_run_shows():
 
 
 def test_what_only_a_gpu_can_tell_is_said(tmp_path, monkeypatch, capsys):
-    for name, value in dict(MODELS=["narrow"], SIZES=["256x256"], ONLY=[SLOTHFUL]).items():
+    for name, value in dict(MODELS=["narrow"], SIZES=["256x256"]).items():
         monkeypatch.setattr(targets, name, value)
+    monkeypatch.setattr(targets, "ONLY", (SLOTHFUL, SLOTHFUL + FIRST))
     assert benchmark(["--targets", "--rounds", "1", "--batch", "1", "--out", str(tmp_path)]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "narrow 256x256 |" in line]
     assert {line.split(" | ")[1] for line in lines} == {SLOTHFUL, SLOTHFUL + FIRST}
     assert all(("needs a GPU" in line) == ("kernels" in line) for line in lines)
+    assert benchmark(["--targets", "--json"]) == 2
+    assert "--json" in capsys.readouterr().err
 
 
 def test_a_machine_that_slows_down_favours_no_variant():

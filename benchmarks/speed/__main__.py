@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     elif args.targets:
         args.model, args.size, args.only = targets.MODELS, targets.SIZES, targets.ONLY
     try:
+        if args.targets and (args.quick or args.json):
+            raise ValueError("--targets prints tables of full-size U-Nets: no --quick, no --json")
         settings = Settings.from_mapping(json.loads(args.settings))
         sizes = [read_size(text) for text in args.size]
         check_only(args.only or (), variants(settings, Moment(0.0, 1.0)))
@@ -95,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--settings", default="{}", metavar="JSON", help="changes to the default settings")
     add("--out", type=Path, default=Path("outputs/speed"))
     add(
-        "--targets", action="store_true", help="all sizes of SD1.5 and SDXL, and which targets hold"
+        "--targets",
+        action="store_true",
+        help="which targets hold, of SD1.5 and SDXL at all sizes; without --quick and --json",
     )
     add("--quick", action="store_true", help="a narrow U-Net at 768x768")
     add("--json", action="store_true", help="print one JSON object instead of tables")

@@ -34,7 +34,9 @@ FAMILIES = {
 
 
 def blank_unet(family: str) -> UNetModel:
-    """A U-Net of a family without any numbers in it, on torch's device "meta"."""
+    """A U-Net of a family without any numbers in it, on torch's device "meta", in inference
+    mode.
+    """
     with torch.device("meta"):
         unet = UNetModel(
             image_size=32, in_channels=4, out_channels=4, num_res_blocks=2,
@@ -42,7 +44,7 @@ def blank_unet(family: str) -> UNetModel:
         )  # fmt: skip
     if family == "sdxl":
         _thin_out_layers(unet)
-    return unet
+    return unet.eval()
 
 
 @torch.no_grad()
@@ -52,7 +54,7 @@ def make_unet(family: str, device: torch.device, dtype: torch.dtype) -> UNetMode
     Its parameters could be trained, as `peak_memory` needs.
     """
     unet = blank_unet(family)
-    unet = unet.to(dtype).to_empty(device=device).eval()
+    unet = unet.to(dtype).to_empty(device=device)
     generator = torch.Generator(device).manual_seed(0)
     for module in unet.modules():
         for name, parameter in module.named_parameters(recurse=False):

@@ -30,7 +30,7 @@ from ..planning.nothing import (
     reason_of_pass,
     reason_of_site,
 )
-from ..planning.plan import SitePlan, Sleep
+from ..planning.plan import AwakePlan, SitePlan, Sleep
 from ..planning.planner import is_one_sided, may_apply, plan_awake, plan_site
 from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
 from ..settings.settings import Settings
@@ -74,6 +74,8 @@ class Application:
         self._site_hooks: dict[str, list[SiteHooks]] = {}
         self._names: list[str] = []
         self._idle_sites: list[Site] = []
+        self._hooked_sites: list[Site] = []
+        self._awake: dict[str, tuple[Grid, AwakePlan | None]] = {}  # of sites, in this call
         self._sleeper = Sleeper(settings, self._note)
         self._known = KnownRows()
         self._negative = NegativeSide(settings, self._known)
@@ -238,6 +240,7 @@ class Application:
             self._names.append(name)
             self._known_names[name] = None
             if may_apply(self.settings, modules.site):  # every hook takes time
+                self._hooked_sites.append(modules.site)
                 self._hook(modules)
             else:
                 self._idle_sites.append(modules.site)
@@ -276,6 +279,7 @@ class Application:
         self._site_hooks.clear()
         self._names.clear()
         self._idle_sites.clear()
+        self._hooked_sites.clear()
         if self.unet is not None:
             _OWNERS[self.unet].remove(self)
         self.unet = None
@@ -293,6 +297,7 @@ class Application:
         if not self._looks_ahead:
             # one synchronisation with the device a call; rows of a batch share their timestep
             self._begin_call(float(timesteps[0]), (columns, rows))
+            self._plan_ahead((columns, rows))
             return None
         # what the rows are conditioned on is read along with it
         conditions = self._dialect.conditioning_of(args, kwargs)
@@ -328,6 +333,7 @@ class Application:
             self.plans[site.name] = plan_site(self.settings, self.moment, site, grid)
             self._asleep.add(site.name)
             self._applied.add(site.name)
+        self._plan_ahead((columns, rows))
         return None if half is None else (half.args, half.kwargs)
 
     def _after_unet(self, unet: nn.Module, args: Args, answer: Any) -> Any:
@@ -348,6 +354,7 @@ class Application:
         self.moment = moment = self._time.next_moment(timestep, size, self._looks_ahead)
         self.plans = dict.fromkeys(self._names)
         self._asleep.clear()
+        self._awake.clear()
         self._at_work = _OWNERS[self.unet][-1] is self
         if not self._at_work or self._applied:
             return
@@ -358,11 +365,24 @@ class Application:
         for site in self._idle_sites:
             self._look_why(site, grid_of(*size, site.level))
 
+    def _plan_ahead(self, size: tuple[int, int]) -> None:
+        """Plan the sites of a call, which one after the other takes a third of the time that it
+        takes between their work. `size`: as in `_begin_call`.
+        """
+        if self.moment is None or not self._at_work:
+            return
+        for site in self._hooked_sites:
+            if site.name not in self._asleep:
+                grid = grid_of(*size, site.level)
+                self._awake[site.name] = grid, plan_awake(self.settings, self.moment, site, grid)
+
     def _plan(self, site: Site, grid: Grid) -> SitePlan | None:
         """What happens at a site in this call."""
         if self.moment is None or not self._at_work or site.name in self._asleep:
             return None
-        awake = plan_awake(self.settings, self.moment, site, grid)
+        known, awake = self._awake.get(site.name, (None, None))
+        if known != grid:  # a map of another size than the latent's
+            awake = plan_awake(self.settings, self.moment, site, grid)
         plan = self._sleeper.dictionaries.settled(awake, site)
         self.plans[site.name] = plan
         if not self._applied:

@@ -28,9 +28,8 @@ class Dialect:
 
     Where hosts let an object compute attention, `processors` are the classes that do nothing else
     and take keys and values from any context; what the layers named in `refines` do to queries,
-    keys or answers, they do besides, and they divide their answer by the attention's `divisor`.
-    `rows_from_context`: they count an attention's rows by its context. The U-Net's timesteps are
-    its argument number `timesteps_at`, from 0.
+    keys or answers, they do besides. `rows_from_context`: they count an attention's rows by its
+    context. The U-Net's timesteps are its argument number `timesteps_at`, from 0.
     """
 
     tokens: str
@@ -44,7 +43,6 @@ class Dialect:
     regions: tuple[str, ...] = ()
     processors: tuple[str, ...] = ()
     refines: tuple[str, ...] = ()
-    divisor: str = ""
     rows_from_context: bool = False
     timesteps_at: int = 1
 
@@ -102,12 +100,6 @@ class Dialect:
         processor = getattr(attention, "processor", None)
         return not self.processors or type(processor).__name__ in self.processors
 
-    def divides_by_one(self, attention: Any) -> bool:
-        """Whether an attention's answer is another tensor than its last projection's, of the same
-        numbers.
-        """
-        return bool(self.divisor) and getattr(attention, self.divisor, None) == 1
-
     def with_tokens(self, tokens: torch.Tensor, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         """The arguments of a module with other tokens."""
         if args:
@@ -155,7 +147,6 @@ DIFFUSERS = Dialect(
         "XFormersAttnProcessor",
     ),
     refines=("norm_q", "norm_k", "norm_cross", "group_norm", "spatial_norm", "residual_connection"),
-    divisor="rescale_output_factor",
     rows_from_context=True,
 )
 """diffusers."""

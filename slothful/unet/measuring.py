@@ -135,7 +135,7 @@ def measure(
     caller = _Caller(unet, found, dialect, args, kwargs, _Stopwatch(latent.device, clock))
     begin, spent = clock(), 0.0
     looked: dict[int, _Looked] = {}
-    caller.call(sizes[0])  # the warm-up
+    caller.call(caller.latent(sizes[0]))  # the warm-up
     for size, following in zip(sizes, (*sizes[1:], None)):
         try:
             looked[size] = caller.look(size)
@@ -152,19 +152,23 @@ def measure(
         if len(looked) > 1 and spent + 1.3 * last * (following / size) ** 2 > 0.6 * budget:
             break
     samples, seen, reached = _full(shape, looked, caller.rows), max(looked), 0
+    sides = list(looked)[-2:]
     # of sizes for which a call takes too long, layers alone: they take a fraction
     beyond = [each for each in sizes if each > seen]
-    for size in sorted(beyond, key=lambda each: abs(each - USUAL)):
-        alone = caller.alone(size)
-        samples += alone
-        reached = max(size, reached)
-        spent = clock() - begin
-        if spent + 6 * sum(each.seconds for each in alone) > 0.9 * budget:
-            break
-    sides = list(looked)[-2:]
-    if reached:
-        growth = caller.growth(seen, reached)
-        looked[reached] = _grown(shape, looked[seen], growth, (reached / seen) ** 2)
+    try:
+        for size in sorted(beyond, key=lambda each: abs(each - USUAL)):
+            alone = caller.alone(size)
+            samples += alone
+            reached = max(size, reached)
+            spent = clock() - begin
+            progress(0.7)
+            if spent + 6 * sum(each.seconds for each in alone) > 0.9 * budget:
+                break
+        if reached:
+            growth = caller.growth(seen, reached, progress)
+            looked[reached] = _grown(shape, looked[seen], growth, (reached / seen) ** 2)
+    except torch.cuda.OutOfMemoryError:
+        torch.cuda.empty_cache()
     progress(0.8)
     for number, side in enumerate(sides, 1):
         samples += caller.planned(side)
@@ -194,36 +198,39 @@ class _Caller:
     def rows(self) -> int:
         return len(self.dialect.latent_of(self.args, self.kwargs))
 
-    def call(self, side: int) -> None:
+    def latent(self, side: int) -> torch.Tensor:
+        """Of an image of this side: (rows, channels, height, width)."""
         latent = self.dialect.latent_of(self.args, self.kwargs)
         shape = *latent.shape[:2], side // LATENT_FACTOR, side // LATENT_FACTOR
-        fresh = _noise(shape, latent)
+        return _noise(shape, latent)
+
+    def call(self, latent: torch.Tensor) -> None:
         if self.args:
-            self.unet(fresh, *self.args[1:], **self.kwargs)
+            self.unet(latent, *self.args[1:], **self.kwargs)
             return
         name = self.dialect.latent if self.dialect.latent in self.kwargs else self.dialect.tokens
-        self.unet(**{**self.kwargs, name: fresh})
+        self.unet(**{**self.kwargs, name: latent})
 
     def look(self, side: int) -> _Looked:
         """A call of a size, part by part. What watches the parts takes a GPU's host time, so they
         are brought to the time of calls that nobody watches.
         """
         rounds: list[dict[tuple[str, int], float]] = []
-        begin = time.perf_counter()
+        latent, begin = self.latent(side), time.perf_counter()
         while len(rounds) < ROUNDS and (not rounds or time.perf_counter() - begin < PATIENCE):
-            rounds.append(self._parts_of_call(side))
+            rounds.append(self._parts_of_call(latent))
         parts = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
         whole = parts.pop(WHOLE)
         if self.watch.on_gpu:
-            alone = self._median(functools.partial(self.call, side))
+            alone = self._median(functools.partial(self.call, latent))
             parts = {key: seconds * alone / whole for key, seconds in parts.items()}
             whole = alone
         return _Looked(whole, parts)
 
-    def _parts_of_call(self, side: int) -> dict[tuple[str, int], float]:
+    def _parts_of_call(self, latent: torch.Tensor) -> dict[tuple[str, int], float]:
         with self._watched() as marks:
             begin = self.watch.mark()
-            self.call(side)
+            self.call(latent)
             marks.append((WHOLE, (begin, self.watch.mark())))
             self.watch.wait()
         parts: dict[tuple[str, int], float] = defaultdict(float)
@@ -247,7 +254,7 @@ class _Caller:
                     plan: SitePlan | None = prepare()
                     if plan is None:
                         continue
-                    run = functools.partial(self._attend, modules, grid)
+                    run = functools.partial(_attend, modules, self._tokens(modules, grid))
                     # the first call of a pass takes a way of its own
                     seconds = self._median(run, prepare)
                 samples.append(timed(plan, site, grid, self.rows, seconds))
@@ -259,28 +266,31 @@ class _Caller:
         chosen = {(kind_of(each.site), each.site.level): each for each in self.found}
         for modules in chosen.values():
             grid = grid_of(side, side, modules.site.level)
-            seconds = self._median(functools.partial(self._attend, modules, grid, 1))
+            tokens = self._tokens(modules, grid)
+            seconds = self._median(functools.partial(_attend, modules, tokens, 1))
             site = dataclasses.replace(modules.site, layers=1)
             samples.append(timed(None, site, grid, self.rows, seconds))
         return samples
 
-    def growth(self, seen: int, side: int) -> dict[tuple[str, int], float]:
+    def growth(self, seen: int, side: int, progress: Progress) -> dict[tuple[str, int], float]:
         """How many times as long one layer of each part and level takes in an image of this side,
         by ("block", level), ("mlp", level) and ("cross", level), as in one of the side that was
         `seen` last.
         """
-        return {
-            key: self._median(functools.partial(_call_larger, layer, side / seen))
-            / self._median(functools.partial(_call_larger, layer, 1.0))
-            for key, layer in self.layers.items()
-        }
+        found = {}
+        for key, layer in self.layers.items():
+            larger, same = (
+                self._median(functools.partial(_call_layer, layer, _enlarged(layer, factor)))
+                for factor in (side / seen, 1.0)
+            )
+            found[key] = larger / same
+            progress(0.7)
+        return found
 
-    def _attend(self, modules: SiteModules, grid: Grid, layers: int | None = None) -> None:
+    def _tokens(self, modules: SiteModules, grid: Grid) -> torch.Tensor:
         latent = self.dialect.latent_of(self.args, self.kwargs)
         shape = self.rows, grid[0] * grid[1], modules.site.channels
-        tokens = _noise(shape, latent, self.dtype)
-        for attention in modules.attentions[:layers]:
-            attention(tokens)
+        return _noise(shape, latent, self.dtype)
 
     def _median(
         self, run: Callable[[], None], after_first: Callable[[], object] = lambda: None
@@ -333,7 +343,8 @@ class _Caller:
     def _see_layer(
         self, key: tuple[str, int], module: nn.Module, args: Args, kwargs: Kwargs
     ) -> None:
-        self.layers.setdefault(key, _Layer(module, args, kwargs))
+        if args:  # else it is not known which of the arguments grows
+            self.layers.setdefault(key, _Layer(module, args, kwargs))
 
     def _samples(self) -> Iterator[tuple[tuple[str, int], nn.Module]]:
         """Layers to be called alone, by part and level: those of several convolutions, feed-forward
@@ -373,14 +384,23 @@ def _layers_of(block: Block) -> Iterator[nn.Module]:
         yield from part.children() if isinstance(part, nn.Sequential) else (part,)
 
 
-def _call_larger(layer: _Layer, factor: float) -> None:
-    """Call a layer with a map, or with tokens, of an image with so many times as long sides."""
-    (given, *others), kwargs = layer.args, layer.kwargs
+def _attend(modules: SiteModules, tokens: torch.Tensor, layers: int | None = None) -> None:
+    for attention in modules.attentions[:layers]:
+        attention(tokens)
+
+
+def _enlarged(layer: _Layer, factor: float) -> torch.Tensor:
+    """The map, or the tokens, that a layer gets of an image with so many times as long sides."""
+    given: torch.Tensor = layer.args[0]
     if given.ndim == 4:
         shape = *given.shape[:2], *(round(factor * side) for side in given.shape[2:])
     else:
         shape = len(given), round(factor**2 * given.shape[1]), given.shape[2]
-    layer.module(_noise(shape, given), *others, **kwargs)
+    return _noise(shape, given)
+
+
+def _call_layer(layer: _Layer, given: torch.Tensor) -> None:
+    layer.module(given, *layer.args[1:], **layer.kwargs)
 
 
 @contextlib.contextmanager

@@ -56,10 +56,10 @@ class Reducing(Kind[Reduce]):
         self.layer.shared.match = None
         attention, weighted = self.layer.module.attn1, self.layer.weighted
         deals, stands_in = plan.tiling is not None, plan.merges and weighted.may_stand_in
-        watches = deals and not stands_in and "forward" in vars(attention)
+        watches = deals and weighted.is_replaced
         separates = plan.separate_kv or self._beside_context(plan)
         needs = Needs(deals, separates, plan.merges, stands_in, watches)
-        if needs == self._needs:
+        if needs == self._needs and weighted.stands_in == stands_in:
             return
         self.release()
         self._needs = needs
@@ -109,6 +109,8 @@ class Reducing(Kind[Reduce]):
             context = inputs.keys
         weighted = self.layer.weighted
         weighted.log_weights = inputs.log_weights
+        if plan.merges:
+            weighted.given = queries, context
         if self._watches_forward:
             weighted.watched.begin(queries, context)
         return queries, context
@@ -139,6 +141,7 @@ class Reducing(Kind[Reduce]):
         """Leave the projections as they are, too."""
         super().skip()
         self.layer.weighted.watched.skip()
+        self.layer.weighted.given = None
         self._call = None
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
@@ -146,9 +149,9 @@ class Reducing(Kind[Reduce]):
         call, self._call = self._call, None
         assert call is not None
         self.layer.applied()
+        self.layer.weighted.given = None
         if self._watches_forward:
-            copied = self.layer.dialect.divides_by_one(self.layer.module.attn1)
-            self.layer.weighted.watched.end(answers, copied)
+            self.layer.weighted.watched.end()
         return join_answers(answers, call.layout, call.plan)
 
     def _after_queries(

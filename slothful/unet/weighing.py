@@ -14,7 +14,6 @@ from torch.utils.hooks import RemovableHandle
 from ..tokens.weighted_attention import weighted_attention
 from .answering import Answering
 from .calls import Args, Dialect
-from .foreign import OwnHook
 from .replaced_forward import ReplacedForward
 from .watched_forward import WatchedForward
 
@@ -52,7 +51,7 @@ class WeightedAttention(Answering):
     While `extend` is set, it is given keys and values, each (batch, heads, keys, channels), and
     weights or None, and answers with what is attended to instead.
 
-    Where `watched` has found that the active optimization does nothing besides, it can be left out:
+    Where `watched` knows that the active optimization does nothing but attend, it can be left out:
     `stand_in` answers in its place, which takes the host less and starts nothing for that token.
     """
 
@@ -60,6 +59,7 @@ class WeightedAttention(Answering):
         super().__init__(attention)
         self.log_weights: torch.Tensor | None = None
         self.extend: Extend | None = None
+        self.given: tuple[torch.Tensor, torch.Tensor] | None = None
         self.watched = WatchedForward(attention)
         self._last: RemovableHandle | None = None
         self._stand_in: ReplacedForward | None = None
@@ -68,28 +68,46 @@ class WeightedAttention(Answering):
         """See `Answering`."""
         handles = super().register()
         self._last = handles[-1]
-        after = OwnHook(self._after_output)
-        return [*handles, self.attention.to_out[0].register_forward_hook(after)]
+        return handles
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether what `stand_in` has put on is there."""
+        return self._stand_in is not None and self._own_forward is self._stand_in
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether somebody else's `forward` is there."""
+        return self._own_forward is not None and not self.stands_in
+
+    @property
+    def _own_forward(self) -> Any:
+        return vars(self.attention).get("forward")
 
     @property
     def may_stand_in(self) -> bool:
         """Whether `stand_in` may answer the next call."""
-        own = vars(self.attention).get("forward")
-        return self.watched.is_plain and (own is None or own is self._stand_in)
+        is_idle = not self.attention.training  # no dropout
+        return is_idle and self.watched.is_plain and not self.is_replaced
 
     def stand_in(self, dialect: Dialect) -> ReplacedForward:
-        """Answer in the place of `forward`, until what is returned is removed."""
+        """Answer calls with what was `given` (queries and context) in the place of `forward`, until
+        what is returned is removed.
+        """
         answer = functools.partial(self._answer_alone, dialect)
         self._stand_in = ReplacedForward(self.attention, answer)
         return self._stand_in
 
     def _answer_alone(self, dialect: Dialect, *args: Any, **kwargs: Any) -> torch.Tensor | None:
-        weights = self.log_weights
-        if weights is None or self.extend is not None or self.is_on:
+        weights, given = self.log_weights, self.given
+        if weights is None or given is None or self.extend is not None or self.is_on:
             return None
-        self.log_weights = None
-        attention, context = self.attention, dialect.context_of(args, kwargs)
-        query = self.in_heads(attention.to_q(dialect.tokens_of(args, kwargs)))
+        tokens, context = dialect.tokens_of(args, kwargs), dialect.context_of(args, kwargs)
+        if tokens is not given[0] or context is not given[1]:  # somebody wrapped this
+            return None
+        self.log_weights = self.given = None
+        attention = self.attention
+        query = self.in_heads(attention.to_q(tokens))
         key, value = self.in_heads(attention.to_k(context)), self.in_heads(attention.to_v(context))
         answers = attend(query, key, value, weights, None)
         answer: torch.Tensor = attention.to_out[0](answers.transpose(1, 2).flatten(2))
@@ -105,11 +123,8 @@ class WeightedAttention(Answering):
     def _keep(
         self, name: str, projection: nn.Module, args: Args, projected: torch.Tensor
     ) -> torch.Tensor | None:
-        self.watched.projects(name, args[0])
+        self.watched.projects(name, args[0] if args else None)
         return super()._keep(name, projection, args, projected)
-
-    def _after_output(self, layer: nn.Module, args: Args, output: torch.Tensor) -> None:
-        self.watched.gives(output)
 
     def wants(self, name: str, projected: torch.Tensor) -> bool:
         """See `Answering`."""
