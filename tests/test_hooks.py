@@ -8,7 +8,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 import slothful
-from slothful import Settings
+from slothful import METHODS, Settings
 from tests import unets
 from tests.unets import LAYOUTS, make_unet, module_state, plain_attention
 
@@ -385,3 +385,23 @@ def test_a_hypernetwork_transforms_keys_and_values_that_come_from_different_toke
     values = grid.reshape(8, 2, 12, 2, 32).mean((1, 3)).reshape(-1, 32)
     expected = _attend(attention, tokens[0], keys * 1.5, values - 2.0)
     torch.testing.assert_close(actual[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", ["first", "merged"])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_inference_mode_has_made_serves_calls_with_gradients(method, kept):
+    """As where a host samples in inference mode, and a guidance asks for gradients later."""
+    unet = make_unet("sd1", model_channels=64)
+    # of a size that no other test has made anything for
+    latent, timesteps, keywords = unets.inputs(unet, batch=1, height=16, width=40)
+    settings = Settings(
+        method=method, kept_token=kept, tile_size=16, plain_tile_size=64, merge_mlp=True
+    )
+    with torch.inference_mode(), slothful.applied(unet, settings) as application:
+        unet(latent, timesteps, **keywords)
+        assert any(application.plans.values())
+    latent.requires_grad_()
+    with torch.enable_grad(), slothful.applied(unet, settings):
+        for _ in range(2):
+            unet(latent, timesteps, **keywords).sum().backward()
+    assert latent.grad.abs().max() > 0

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
 
 import torch
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
+
+def kept_tensors(most: int) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
+    """Keep the tensors that a function makes, the last `most` of them, for any call: those that
+    are made in inference mode could not be used in one with gradients.
+    """
+
+    def keeping(make: Callable[Given, Made]) -> Callable[Given, Made]:
+        kept = functools.lru_cache(maxsize=most)(torch.inference_mode(False)(make))
+        return cast("Callable[Given, Made]", kept)
+
+    return keeping
 
 
 def to_device(
@@ -18,7 +35,7 @@ def to_device(
 
 
 # kept on the device, so that a step sends nothing there
-@functools.lru_cache(maxsize=256)
+@kept_tensors(256)
 def numbers(count: int, device: torch.device, dtype: torch.dtype = torch.int64) -> torch.Tensor:
     """0 to count - 1: (count,)."""
     return torch.arange(count, device=device, dtype=dtype)

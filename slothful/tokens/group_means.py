@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
-from .devices import numbers, together
+from .devices import kept_tensors, numbers, together
 
 FEW_GROUPS = 384
 """Groups whose means are taken by products at a time."""
@@ -107,7 +106,7 @@ class GroupsByProducts:
 
 
 # all are kept on the device, so that a step sends nothing there
-@functools.lru_cache(maxsize=256)
+@kept_tensors(256)
 def _numbers_in_parts(
     count: int, few: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[torch.Tensor, ...]:
@@ -115,7 +114,7 @@ def _numbers_in_parts(
     return tuple(torch.split(numbers(count, device, dtype)[:, None], few))
 
 
-@functools.lru_cache(maxsize=256)
+@kept_tensors(256)
 def _row_starts(batch: int, count: int, device: torch.device) -> torch.Tensor:
     """Where each row of a batch begins, with `count` places a row: (batch, 1)."""
     return torch.arange(0, batch * count, count, device=device)[:, None]

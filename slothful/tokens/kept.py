@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from einops import rearrange
 
 from ..planning.counts import kept_places
 from ..planning.reduction import Reduction
 from ..planning.tiling import AxisWindows, Tiling
-from .devices import to_device
+from .devices import kept_tensors, to_device
 from .windows import places_in_windows
 
 
 # cached, so that a step of sampling copies nothing to the device
-@functools.lru_cache(maxsize=256)
+@kept_tensors(256)
 def kept_index(
     reduction: Reduction, device: torch.device, tiling: Tiling | None = None
 ) -> torch.Tensor:
@@ -34,14 +32,14 @@ def filled(kept: torch.Tensor) -> torch.Tensor:
     return torch.cat([kept, kept[-1:].expand(missing)]) if missing else kept
 
 
-@functools.lru_cache(maxsize=256)
+@kept_tensors(256)
 def filled_index(reduction: Reduction, device: torch.device) -> torch.Tensor:
     """`kept_index`, filled up to the next eight."""
     return to_device(filled(kept_index(reduction, torch.device("cpu"))), device)
 
 
 # random shifts make new windows every step, so the cache is kept small
-@functools.lru_cache(maxsize=64)
+@kept_tensors(64)
 def kept_outside(reduction: Reduction, tiling: Tiling) -> torch.Tensor:
     """For each window the cells whose kept token it does not hold: (windows, count) int64, on the
     CPU, in row order.

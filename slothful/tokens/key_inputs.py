@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from einops import rearrange
 from ..planning.plan import Reduce
 from ..planning.reduction import Reduction
 from ..planning.tiling import Tiling
+from .devices import kept_tensors
 from .group_means import Groups
 from .layout import Layout
 from .likeness import features_of, groups_alike
@@ -96,7 +96,7 @@ def _logarithm(sizes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 # kept on the device, so that a step sends nothing there
-@functools.lru_cache(maxsize=64)
+@kept_tensors(64)
 def _ones(rows: int, count: int, device: torch.device) -> torch.Tensor:
     """(rows, count)"""
     return torch.ones((1, count), device=device).expand(rows, -1)

@@ -10,13 +10,12 @@ window after window, so that their own keys are not moved.
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import torch
 
 from ..planning.plan import Reduce
 from ..planning.tiling import Tiling
-from .devices import numbers, to_device
+from .devices import kept_tensors, numbers, to_device
 from .kept import kept_index, kept_outside
 from .windows import places_in_windows, window_indices
 
@@ -53,7 +52,7 @@ def plan_layout(plan: Reduce, device: torch.device) -> Layout:
 
 
 # random shifts make a new layout every step, so the caches are kept small
-@functools.lru_cache(maxsize=64)
+@kept_tensors(64)
 def _layout(plan: Reduce, device: torch.device) -> Layout:
     # made on the host: a device would be waited for
     tiling = plan.tiling

@@ -7,7 +7,6 @@ likenesses, and the means are a product with these.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 
 from ..planning.reduction import COMPARED_CHANNELS, Reduction
 from ..planning.tiling import Tiling
-from .devices import numbers, to_device, together
+from .devices import kept_tensors, numbers, to_device, together
 from .group_means import Groups, groups_of
 from .kept import filled, filled_index, kept_index
 
@@ -50,7 +49,7 @@ def features_of(tokens: torch.Tensor) -> torch.Tensor:
     return F.layer_norm(tokens, tokens.shape[-1:], eps=1e-12)
 
 
-@functools.lru_cache(maxsize=64)
+@kept_tensors(64)
 def _directions(channels: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """(channels, `COMPARED_CHANNELS`), the same on every device and at every time."""
     generator = torch.Generator().manual_seed(channels)
@@ -139,7 +138,7 @@ def join_alike(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
 
 
 # the view is cached as well: each is work for the host, and counts as memory of its own
-@functools.lru_cache(maxsize=256)
+@kept_tensors(256)
 def _places(batch: int, count: int, device: torch.device) -> torch.Tensor:
     """0 to count - 1 in each row: (batch, count)."""
     return numbers(count, device).expand(batch, -1)

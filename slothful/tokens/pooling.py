@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
@@ -11,7 +10,7 @@ from einops import rearrange
 
 from ..planning.cells import AxisCells
 from ..planning.reduction import Reduction
-from .devices import to_device
+from .devices import kept_tensors, to_device
 from .kept import kept_index
 
 
@@ -120,7 +119,7 @@ def _maximum_of_members(members: torch.Tensor, weights: torch.Tensor, dim: int) 
 
 
 # the index tensors are cached, so that a step of sampling copies nothing to the device
-@functools.lru_cache(maxsize=64)
+@kept_tensors(64)
 def _members(
     cells: AxisCells, dtype: torch.dtype, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,7 +134,7 @@ def _members(
     return to_device(index.flatten(), device), to_device(weights, device, dtype)
 
 
-@functools.lru_cache(maxsize=64)
+@kept_tensors(64)
 def _members_of_rectangles(
     rows: AxisCells, columns: AxisCells, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:

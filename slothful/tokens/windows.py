@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 from ..planning.site import Grid
 from ..planning.tiling import Tiling
+from .devices import kept_tensors
 
 
 # random shifts make new windows every step, so the caches are kept small
-@functools.lru_cache(maxsize=64)
+@kept_tensors(64)
 def window_indices(grid: Grid, tiling: Tiling) -> torch.Tensor:
     """The tokens of each window: (windows, tokens a window) int64, on the CPU."""
     rows, columns = tiling.rows, tiling.columns
@@ -24,7 +23,7 @@ def window_indices(grid: Grid, tiling: Tiling) -> torch.Tensor:
     return torch.stack(windows)
 
 
-@functools.lru_cache(maxsize=64)
+@kept_tensors(64)
 def places_in_windows(tiling: Tiling) -> torch.Tensor:
     """For each token of the grid its place in the window that owns it, counted through all
     windows: (tokens,) int64, on the CPU.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from ..tokens.devices import to_device
+from ..tokens.devices import kept_tensors, to_device
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -210,7 +209,7 @@ def fingerprint(tensor: torch.Tensor) -> torch.Tensor:
     return (rows * _weights(rows.shape[1], rows.device)).sum(dim=1)
 
 
-@functools.lru_cache(maxsize=16)
+@kept_tensors(16)
 def _weights(count: int, device: torch.device) -> torch.Tensor:
     """Numbers in [0.5, 1.5) that repeat no pattern: (count,)."""
     steps = torch.arange(1, count + 1, dtype=torch.float64) * 0.6180339887498949
