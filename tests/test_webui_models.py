@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.webui import BOTH, METHODS, NEEDS_WEBUI, SLOTHFUL, encode
+from tests.webui import BOTH, METHODS, NEEDS_WEBUI, SLOTHFUL, TILES, encode
 from tests.webui_hosts import (
     NEEDS_FAMILIES,
     NEEDS_HYPERNETWORKS,
@@ -94,6 +94,19 @@ def test_extra_networks_compose(webui, network):
         for text in (prompt, f"{prompt} {network}")
     ]
     assert all(not np.array_equal(a, b) for i, a in enumerate(pictures) for b in pictures[i + 1 :])
+
+
+@pytest.mark.parametrize("network", ["", "<lora:probe:1>", HYPERNETWORK])
+@pytest.mark.parametrize("method", [SLOTHFUL, TILES, BOTH], ids=lambda args: args[0].get("method"))
+def test_an_optimization_that_is_left_out_would_answer_the_same(webui, method, network):
+    """One that somebody wraps is asked in every call."""
+    options = dict(prompt=f"a red circle {network}", steps=4)
+    image = webui.generate(method, **options)[0][0]
+    asked = webui.generate(method, fault="attention", **options)[0][0]
+    assert webui.get("/probe/hooks")["asked"] > 0
+    assert np.array_equal(asked, image)
+    assert not np.array_equal(webui.generate(**options)[0][0], image)
+    assert webui.hooks() == 0
 
 
 @pytest.mark.parametrize("network", ["<lora:probe:1>", HYPERNETWORK])

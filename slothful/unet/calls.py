@@ -27,8 +27,12 @@ class Dialect:
 
     Where hosts let an object compute attention, `processors` are the classes that do nothing else
     and take keys and values from any context; what the layers named in `refines` do to queries,
-    keys or answers, they do besides. `rows_from_context`: they count an attention's rows by its
-    context. The U-Net's timesteps are its argument number `timesteps_at`, from 0.
+    keys or answers, they do besides, and they divide the answer by the number named `divisor`.
+    `rows_from_context`: they count an attention's rows by its context. The U-Net's timesteps are
+    its argument number `timesteps_at`, from 0.
+
+    `only_attend` are the hosts' own modules with an attention's `forward`, or a processor, that
+    does nothing but project, attend and project again, hypernetworks aside: read in their sources.
     """
 
     tokens: str
@@ -42,6 +46,8 @@ class Dialect:
     regions: tuple[str, ...] = ()
     processors: tuple[str, ...] = ()
     refines: tuple[str, ...] = ()
+    divisor: str = ""
+    only_attend: tuple[str, ...] = ()
     rows_from_context: bool = False
     timesteps_at: int = 1
 
@@ -99,6 +105,10 @@ class Dialect:
         processor = getattr(attention, "processor", None)
         return not self.processors or type(processor).__name__ in self.processors
 
+    def answers_as_is(self, attention: Any) -> bool:
+        """Whether an attention gives back the numbers of its last projection."""
+        return not self.divisor or getattr(attention, self.divisor, 1) == 1
+
     def with_tokens(self, tokens: torch.Tensor, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         """The arguments of a module with other tokens."""
         if args:
@@ -126,6 +136,11 @@ LDM = Dialect(
     timesteps="timesteps",
     labels=("y",),
     frames=("additional_tokens", "n_times_crossframe_attn_in_self"),
+    only_attend=(
+        *("ldm.modules.attention", "sgm.modules.attention", "modules.sd_hijack_optimizations"),
+        *("backend.nn.unet", "ldm_patched.ldm.modules.attention", "comfy.ldm.modules.attention"),
+        "standalone.attention",
+    ),
 )
 """ldm, sgm, Forge and ComfyUI."""
 
@@ -146,6 +161,8 @@ DIFFUSERS = Dialect(
         "XFormersAttnProcessor",
     ),
     refines=("norm_q", "norm_k", "norm_cross", "group_norm", "spatial_norm", "residual_connection"),
+    divisor="rescale_output_factor",
+    only_attend=("diffusers.models.attention_processor",),
     rows_from_context=True,
 )
 """diffusers."""

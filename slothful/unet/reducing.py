@@ -151,7 +151,7 @@ class Reducing(Kind[Reduce]):
         self.layer.applied()
         self.layer.weighted.given = None
         if self._watches_forward:
-            self.layer.weighted.watched.end()
+            self.layer.weighted.watched.end(self.layer.dialect)
         return join_answers(answers, call.layout, call.plan)
 
     def _after_queries(

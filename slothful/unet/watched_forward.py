@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-ONLY_ATTEND = (
-    *("ldm.modules.attention", "sgm.modules.attention", "modules.sd_hijack_optimizations"),
-    *("backend.nn.unet", "ldm_patched.ldm.modules.attention", "comfy.ldm.modules.attention"),
-    *("diffusers.models.attention_processor", "standalone.attention"),
-)
-"""The modules of ldm, sgm, the webui, Forge, reForge, ComfyUI, diffusers and our own host in which
-an attention's `forward` (and in diffusers, a processor's) does nothing but project, attend and
-project again, but for hypernetworks: read in their sources.
-"""
+from .calls import Dialect
 
 Answers = tuple[Callable[..., Any], ...]
 """What answers in an attention: its class's `forward`, and its processor's `__call__`."""
@@ -54,13 +46,12 @@ class WatchedForward:
         if self._expected is not None and self._expected.pop(name, self) is not given:
             self.skip()
 
-    def end(self) -> None:
+    def end(self, dialect: Dialect) -> None:
         """It has answered."""
         answers, own = self._answers(), vars(self._attention).get("forward")
-        is_plain = self._expected == {} and own is None and all(map(_only_attends, answers))
-        # by which diffusers divides
-        is_plain = is_plain and getattr(self._attention, "rescale_output_factor", 1) == 1
-        self._plain = answers if is_plain else None
+        is_plain = self._expected == {} and own is None and dialect.answers_as_is(self._attention)
+        is_known = all(_is_in(dialect.only_attend, each) for each in answers)
+        self._plain = answers if is_plain and is_known else None
         self.skip()
 
     def _answers(self) -> Answers:
@@ -69,6 +60,6 @@ class WatchedForward:
         return (forward,) if processor is None else (forward, type(processor).__call__)
 
 
-def _only_attends(function: Any) -> bool:
+def _is_in(modules: Sequence[str], function: Any) -> bool:
     is_wrapped = hasattr(function, "__wrapped__")
-    return not is_wrapped and getattr(function, "__module__", None) in ONLY_ATTEND
+    return not is_wrapped and getattr(function, "__module__", None) in modules

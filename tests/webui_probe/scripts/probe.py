@@ -14,10 +14,11 @@ class Probe(scripts.Script):
     """Its one argument names a fault: a callback that raises, or what happens inside which call of
     the U-Net, as in "unet 2": "unet" (an exception), "memory" (out of memory), "interrupt", "skip".
     "encode" and "decode" are exceptions in the next call of that part of the VAE. "residuals" adds
-    to what the blocks of the U-Net give, as ControlNet does.
+    to what the blocks of the U-Net give, as ControlNet does. "attention" wraps the attentions'
+    `forward`, as an extension does, and counts its calls.
     """
 
-    fault = ""
+    fault, asked = "", 0
 
     def title(self):
         return "Probe"
@@ -49,6 +50,8 @@ class Probe(scripts.Script):
             takes_them = "control" in inspect.signature(unet.forward).parameters
             make = _given_residuals if takes_them else _with_residuals
             unet.forward = make(unet, int(number))
+        if event == "attention":
+            _wrap_attention(unet)
         if event not in _EVENTS:
             return
         calls = []
@@ -61,6 +64,26 @@ class Probe(scripts.Script):
 
         # reForge calls the layers of a block, and never the block itself
         handle = unet.output_blocks[5][0].register_forward_hook(act)
+
+
+_wrapped = {}
+
+
+def _wrap_attention(unet):
+    attention = type(next(m.attn1 for m in unet.modules() if hasattr(m, "attn1")))
+    own = _wrapped.setdefault(attention, attention.forward)
+
+    def forward(*args, **kwargs):
+        Probe.asked += 1
+        return own(*args, **kwargs)
+
+    Probe.asked, attention.forward = 0, forward
+
+
+def _unwrap_attentions():
+    for attention, own in _wrapped.items():
+        attention.forward = own
+    _wrapped.clear()
 
 
 def _with_residuals(unet, planned):
@@ -103,6 +126,8 @@ def _callback(name):
             self.arm()
         if name == "postprocess" and Probe.fault.startswith("residuals"):
             del _parts(shared.sd_model)[0].forward
+        if name == "postprocess":
+            _unwrap_attentions()
         if Probe.fault == name:
             raise RuntimeError(PLANNED)
 
@@ -169,7 +194,7 @@ def _hooks():
 def _add_routes(_, app):
     @app.get("/probe/hooks")
     def hooks():
-        return {"hooks": _hooks()}
+        return {"hooks": _hooks(), "asked": Probe.asked}
 
 
 script_callbacks.on_app_started(_add_routes)
