@@ -8,21 +8,18 @@ import functools
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from ..planning.cost import UnetShape
 from ..planning.plan import SitePlan
 from ..planning.seconds import (
     MachineCosts,
     Timed,
     fit,
     kind_of,
-    part_operations,
-    rest_operations,
     timed,
 )
 from ..planning.site import LATENT_FACTOR, Grid, grid_of
@@ -32,9 +29,11 @@ from .anatomy import Block, anatomy_of
 from .application import Application
 from .calls import Args, Dialect, Kwargs
 from .foreign import OwnHook
+from .looked import Looked, attentions_of, blocks_of, grown, parts_of
 from .rows import call_of_rows
 from .shape import shape_of
 from .sites import SiteModules, find_sites
+from .stopwatch import Clock, Stopwatch
 
 SIZES = (256, 384, 512, 768, 1024, 1280)
 """Sides of the square images that are tried, in pixels, as long as time allows."""
@@ -53,52 +52,7 @@ PATIENCE = 2.5
 
 WHOLE = "whole", 0
 
-Clock = Callable[[], float]
 Progress = Callable[[float], None]
-
-
-class _Stopwatch:
-    """Marks of time in the order in which a device gets there, read once all are made."""
-
-    def __init__(self, device: torch.device, clock: Clock):
-        self.on_gpu, self._clock = device.type == "cuda", clock
-        self._device = device
-
-    def mark(self) -> Any:
-        if not self.on_gpu:
-            _wait(self._device)
-            return self._clock()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def wait(self) -> None:
-        """Until the device has done all that it was told."""
-        _wait(self._device)
-
-    def between(self, begin: Any, end: Any) -> float:
-        """Seconds; after `wait`."""
-        return float(begin.elapsed_time(end) / 1000 if self.on_gpu else end - begin)
-
-
-def _wait(device: torch.device) -> None:
-    wait = getattr(getattr(torch, device.type, None), "synchronize", None)
-    if device.type != "cpu" and wait is not None:
-        wait()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Looked:
-    """One call, part by part: seconds by ("block", inside), ("attention", site number), ("cross",
-    inside), ("mlp", inside) and ("transformer", inside), and of the whole call.
-    """
-
-    whole: float
-    parts: dict[tuple[str, int], float]
-
-    def of(self, name: str) -> dict[int, float]:
-        """The seconds of all parts of a name, by number."""
-        return {number: seconds for (part, number), seconds in self.parts.items() if part == name}
 
 
 class _Layer(NamedTuple):
@@ -132,9 +86,9 @@ def measure(
     latent = dialect.latent_of(args, kwargs)
     if latent.device.type == "cpu" and len(latent) > 1:
         args, kwargs = call_of_rows(dialect, args, kwargs, [0])
-    caller = _Caller(unet, found, dialect, args, kwargs, _Stopwatch(latent.device, clock))
+    caller = _Caller(unet, found, dialect, args, kwargs, Stopwatch(latent.device, clock))
     begin, spent = clock(), 0.0
-    looked: dict[int, _Looked] = {}
+    looked: dict[int, Looked] = {}
     caller.call(caller.latent(sizes[0]))  # the warm-up
     for size, following in zip(sizes, (*sizes[1:], None)):
         try:
@@ -151,7 +105,7 @@ def measure(
         # one size alone does not tell what a call takes however small it is
         if len(looked) > 1 and spent + 1.3 * last * (following / size) ** 2 > 0.6 * budget:
             break
-    samples, seen, reached = _full(shape, looked, caller.rows), max(looked), 0
+    samples, seen, reached = attentions_of(shape, looked, caller.rows), max(looked), 0
     sides = list(looked)[-2:]
     # of sizes for which a call takes too long, layers alone: they take a fraction
     beyond = [each for each in sizes if each > seen]
@@ -166,7 +120,7 @@ def measure(
                 break
         if reached:
             growth = caller.growth(seen, reached, progress)
-            looked[reached] = _grown(shape, looked[seen], growth, (reached / seen) ** 2)
+            looked[reached] = grown(shape, looked[seen], growth, (reached / seen) ** 2)
     except torch.cuda.OutOfMemoryError:
         torch.cuda.empty_cache()
     progress(0.8)
@@ -175,7 +129,7 @@ def measure(
         progress(0.8 + 0.2 * number / len(sides))
     attention, hook, search, value = fit(samples)
     return MachineCosts(
-        _blocks(shape, looked, caller.rows), _parts(shape, looked, caller.rows),
+        blocks_of(shape, looked, caller.rows), parts_of(shape, looked, caller.rows),
         attention, hook, search, value,
     )  # fmt: skip
 
@@ -189,7 +143,7 @@ class _Caller:
     dialect: Dialect
     args: Args
     kwargs: Kwargs
-    watch: _Stopwatch
+    watch: Stopwatch
     dtype: torch.dtype | None = None  # of the tokens, seen in a call
     # one of each part and level, besides self-attention
     layers: dict[tuple[str, int], _Layer] = dataclasses.field(default_factory=dict)
@@ -211,7 +165,7 @@ class _Caller:
         name = self.dialect.latent if self.dialect.latent in self.kwargs else self.dialect.tokens
         self.unet(**{**self.kwargs, name: latent})
 
-    def look(self, side: int) -> _Looked:
+    def look(self, side: int) -> Looked:
         """A call of a size, part by part. What watches the parts takes a GPU's host time, so they
         are brought to the time of calls that nobody watches.
         """
@@ -225,7 +179,7 @@ class _Caller:
             alone = self._median(functools.partial(self.call, latent))
             parts = {key: seconds * alone / whole for key, seconds in parts.items()}
             whole = alone
-        return _Looked(whole, parts)
+        return Looked(whole, parts)
 
     def _parts_of_call(self, latent: torch.Tensor) -> dict[tuple[str, int], float]:
         with self._watched() as marks:
@@ -419,89 +373,3 @@ def _noise(
 ) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(shape, generator=generator).to(like.device, dtype or like.dtype)
-
-
-def _full(shape: UnetShape, looked: dict[int, _Looked], rows: int) -> list[Timed]:
-    """The attentions as they are, those of a kind and a grid together."""
-    samples: dict[tuple[str, Grid], Timed] = {}
-    for side, seen in looked.items():
-        for number, each in enumerate(shape.sites):
-            grid = grid_of(side, side, each.site.level)
-            seconds = seen.parts.get(("attention", number), 0.0)
-            one = timed(None, each.site, grid, rows, seconds)
-            known = samples.get((one.kind, grid))
-            samples[one.kind, grid] = one if known is None else _together(known, one)
-    return [each for each in samples.values() if each.seconds > 0]
-
-
-def _together(one: Timed, other: Timed) -> Timed:
-    sums = {
-        field.name: getattr(one, field.name) + getattr(other, field.name)
-        for field in dataclasses.fields(Timed)
-        if field.name != "kind"
-    }
-    return Timed(one.kind, **sums)
-
-
-def _blocks(
-    shape: UnetShape, looked: dict[int, _Looked], rows: int
-) -> dict[int, tuple[tuple[float, float], ...]]:
-    """The seconds of all but self-attention, by the number of blocks inside which it lies."""
-    lines: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    for side, seen in looked.items():
-        rest = seen.of("block")
-        rest[-1] = max(seen.whole - sum(rest.values()), 0.0)
-        for number, each in enumerate(shape.sites):
-            rest[each.site.inside] -= seen.parts.get(("attention", number), 0.0)
-        for inside, operations in rest_operations(shape, side, side).items():
-            lines[inside].append((rows * operations, max(rest.get(inside, 0.0), 0.0)))
-    return {inside: tuple(points) for inside, points in lines.items()}
-
-
-def _parts(
-    shape: UnetShape, looked: dict[int, _Looked], rows: int
-) -> dict[str, tuple[tuple[float, float], ...]]:
-    """The seconds of cross-attentions, feed-forward layers and what is around them."""
-    lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for side, seen in looked.items():
-        taken = {name: sum(seen.of(name).values()) for name in ("cross", "mlp", "transformer")}
-        inner = taken["cross"] + taken["mlp"] + sum(seen.of("attention").values())
-        taken["around"] = max(taken["transformer"] - inner, 0.0)
-        for name, operations in part_operations(shape, side, side).items():
-            if operations:
-                lines[name].append((rows * operations, taken[name]))
-    return {name: tuple(points) for name, points in lines.items()}
-
-
-def _grown(
-    shape: UnetShape, seen: _Looked, growth: Mapping[tuple[str, int], float], area: float
-) -> _Looked:
-    """A call of a larger image, of so many times the `area`, but for its self-attention: each part
-    takes as many times as long as the layers of its level do (`_Caller.growth`).
-    """
-    attention: dict[int, float] = defaultdict(float)
-    for number, each in enumerate(shape.sites):
-        attention[each.site.inside] += seen.parts.get(("attention", number), 0.0)
-    # where blocks of two levels lie as deep, that with more to do
-    by_work = sorted(shape.rest, key=lambda block: block.per_position / block.level**2)
-    levels = {block.inside: block.level for block in by_work}
-    parts: dict[tuple[str, int], float] = {}
-    for inside, whole in seen.of("block").items():
-        transformer, mlp, cross = (
-            seen.parts.get((name, inside), 0.0) for name in ("transformer", "mlp", "cross")
-        )
-        around = max(transformer - mlp - cross - attention[inside], 0.0)
-        grows = {
-            name: growth.get((name, levels[inside]), area) for name in ("block", "mlp", "cross")
-        }
-        parts["mlp", inside], parts["cross", inside] = grows["mlp"] * mlp, grows["cross"] * cross
-        parts["transformer", inside] = (
-            parts["mlp", inside] + parts["cross", inside] + grows["mlp"] * around
-        )
-        parts["block", inside] = (
-            grows["block"] * (whole - transformer) + parts["transformer", inside]
-        )
-    outside = seen.whole - sum(seen.of("block").values())
-    grown = _Looked(0.0, parts)
-    whole = sum(grown.of("block").values()) + growth.get(("block", 1), area) * max(outside, 0.0)
-    return dataclasses.replace(grown, whole=whole)
