@@ -1,7 +1,9 @@
 """What `slothful.applied` does to real U-Nets, and that it leaves nothing behind."""
 
+import copy
 import functools
 import types
+from unittest import mock
 
 import pytest
 import torch
@@ -405,3 +407,21 @@ def test_what_inference_mode_has_made_serves_calls_with_gradients(method, kept):
         for _ in range(2):
             unet(latent, timesteps, **keywords).sum().backward()
     assert latent.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("shift", ["alternating", "random", "none"])
+def test_what_is_planned_at_the_beginning_of_a_call_is_what_a_site_would_plan(shift):
+    """Also where two sites have one name."""
+    unet = make_unet("sd1")
+    block = unet.input_blocks[1]
+    block.append(copy.deepcopy(block[1]))
+    settings = Settings(method="Near-sighted Tile", tile_size=16, tile_shift=shift)
+
+    def outputs():
+        with slothful.applied(unet, settings):
+            return [run(unet, timestep=time) for time in (600.0, 500.0)]
+
+    ahead = outputs()
+    with mock.patch.object(slothful.Application, "_plan_ahead"):
+        expected = outputs()
+    assert all(torch.equal(one, other) for one, other in zip(ahead, expected))

@@ -75,7 +75,8 @@ class Application:
         self._names: list[str] = []
         self._idle_sites: list[Site] = []
         self._hooked_sites: list[Site] = []
-        self._awake: dict[str, tuple[Grid, AwakePlan | None]] = {}  # of sites, in this call
+        # of sites in this call, by their place, for two may have one name
+        self._awake: dict[int, tuple[Grid, AwakePlan | None]] = {}
         self._sleeper = Sleeper(settings, self._note)
         self._known = KnownRows()
         self._negative = NegativeSide(settings, self._known)
@@ -374,13 +375,13 @@ class Application:
         for site in self._hooked_sites:
             if site.name not in self._asleep:
                 grid = grid_of(*size, site.level)
-                self._awake[site.name] = grid, plan_awake(self.settings, self.moment, site, grid)
+                self._awake[site.index] = grid, plan_awake(self.settings, self.moment, site, grid)
 
     def _plan(self, site: Site, grid: Grid) -> SitePlan | None:
         """What happens at a site in this call."""
         if self.moment is None or not self._at_work or site.name in self._asleep:
             return None
-        known, awake = self._awake.get(site.name, (None, None))
+        known, awake = self._awake.get(site.index, (None, None))
         if known != grid:  # a map of another size than the latent's
             awake = plan_awake(self.settings, self.moment, site, grid)
         plan = self._sleeper.dictionaries.settled(awake, site)
