@@ -15,6 +15,7 @@ from slothful import Moment, Settings, plan_site
 from slothful.planning.schedule import time_ratio
 from slothful.settings.methods import COMPARING
 from slothful.tokens.score_channels import best_mixing
+from slothful.unet.calls import LDM
 from slothful.unet.fewer_channels import FewerChannels
 from slothful.unet.obstacles import NOT_LINEAR
 from slothful.unet.weighing import WeightedAttention
@@ -135,7 +136,7 @@ def test_full_rank_is_plain_attention_to_rounding():
     attention = slothful.find_sites(unet)[0].attentions[0]
     tokens = torch.randn(2, 40, 32, generator=torch.Generator().manual_seed(0))
     plain = attention(tokens)
-    fewer = FewerChannels(attention, WeightedAttention(attention), pytest.fail)
+    fewer = FewerChannels(attention, WeightedAttention(attention, LDM), pytest.fail)
     fewer.prepare(0.999, [])  # of four channels
     fewer.begin()
     assert error(attention(tokens), plain) < 1e-6

@@ -1,16 +1,14 @@
 """What `slothful.applied` does to real U-Nets, and that it leaves nothing behind."""
 
-import copy
 import functools
 import types
-from unittest import mock
 
 import pytest
 import torch
 from torch.utils._pytree import tree_map
 
 import slothful
-from slothful import METHODS, Settings
+from slothful import Settings
 from tests import unets
 from tests.unets import LAYOUTS, make_unet, module_state, plain_attention
 
@@ -387,41 +385,3 @@ def test_a_hypernetwork_transforms_keys_and_values_that_come_from_different_toke
     values = grid.reshape(8, 2, 12, 2, 32).mean((1, 3)).reshape(-1, 32)
     expected = _attend(attention, tokens[0], keys * 1.5, values - 2.0)
     torch.testing.assert_close(actual[0], expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("kept", ["first", "merged"])
-@pytest.mark.parametrize("method", METHODS)
-def test_what_inference_mode_has_made_serves_calls_with_gradients(method, kept):
-    """As where a host samples in inference mode, and a guidance asks for gradients later."""
-    unet = make_unet("sd1", model_channels=64)
-    # of a size that no other test has made anything for
-    latent, timesteps, keywords = unets.inputs(unet, batch=1, height=16, width=40)
-    settings = Settings(
-        method=method, kept_token=kept, tile_size=16, plain_tile_size=64, merge_mlp=True
-    )
-    with torch.inference_mode(), slothful.applied(unet, settings) as application:
-        unet(latent, timesteps, **keywords)
-        assert any(application.plans.values())
-    latent.requires_grad_()
-    with torch.enable_grad(), slothful.applied(unet, settings):
-        for _ in range(2):
-            unet(latent, timesteps, **keywords).sum().backward()
-    assert latent.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize("shift", ["alternating", "random", "none"])
-def test_what_is_planned_at_the_beginning_of_a_call_is_what_a_site_would_plan(shift):
-    """Also where two sites have one name."""
-    unet = make_unet("sd1")
-    block = unet.input_blocks[1]
-    block.append(copy.deepcopy(block[1]))
-    settings = Settings(method="Near-sighted Tile", tile_size=16, tile_shift=shift)
-
-    def outputs():
-        with slothful.applied(unet, settings):
-            return [run(unet, timestep=time) for time in (600.0, 500.0)]
-
-    ahead = outputs()
-    with mock.patch.object(slothful.Application, "_plan_ahead"):
-        expected = outputs()
-    assert all(torch.equal(one, other) for one, other in zip(ahead, expected))

@@ -45,39 +45,37 @@ class Verdict:
 def verdicts(results: Sequence[Result]) -> list[Verdict]:
     """Of all that was run, for `ONLY`."""
     none = {conditions: row for conditions, row in results if row.variant == NONE}
-    return [
-        Verdict(conditions, row.variant, wanted, measured, None if measured is None else holds)
-        for conditions, row in results
-        if row.variant in ONLY
-        for wanted, measured, holds in _of(conditions, row, none[conditions])
-    ]
+    found = []
+    for conditions, row in results:
+        for wanted, measured, holds in _of(conditions, row, none[conditions]):
+            verdict = None if measured is None else holds(measured)
+            found.append(Verdict(conditions, row.variant, wanted, measured, verdict))
+    return found
 
 
-def _of(
-    conditions: Conditions, row: Row, none: Row
-) -> Iterator[tuple[str, float | None, bool | None]]:
-    def wanted(
-        text: str, measured: float | None, holds: Callable[[float], bool]
-    ) -> tuple[str, float | None, bool | None]:
-        return text, measured, measured is not None and holds(measured)
+Target = tuple[str, "float | None", Callable[[float], bool]]
+"""What is wanted, what was measured, and whether a number is right."""
 
+
+def _of(conditions: Conditions, row: Row, none: Row) -> Iterator[Target]:
+    if row.variant not in ONLY:
+        return
     if row.variant in SIX:
         faster = none.kernels / row.kernels if none.kernels and row.kernels else None
-        yield wanted(f"speed by kernels >= {BY_KERNELS}", faster, lambda x: x >= BY_KERNELS)
-        yield wanted(f"speed by the clock >= {BY_CLOCK}", row.speedup, lambda x: x >= BY_CLOCK)
+        yield f"speed by kernels >= {BY_KERNELS}", faster, lambda x: x >= BY_KERNELS
+        yield f"speed by the clock >= {BY_CLOCK}", row.speedup, lambda x: x >= BY_CLOCK
+    pools = row.variant in (SLOTHFUL, NEAR_SIGHTED)
     at_1024 = (conditions.width, conditions.height) == (1024, 1024)
-    if row.variant in (SLOTHFUL, NEAR_SIGHTED) and at_1024 and conditions.model in SHARE:
+    if pools and at_1024 and conditions.model in SHARE:
         least = SHARE[conditions.model]
-        yield wanted(f"share of kernels >= {least}", row.share_of_kernels, lambda x: x >= least)
+        yield f"share of kernels >= {least}", row.share_of_kernels, lambda x: x >= least
     first = row.variant.endswith(FIRST)
-    if row.variant in (SLOTHFUL, NEAR_SIGHTED) or first:
+    if (pools or first) and row.attentions:
         most = MORE_FIRST if first else MORE_MERGED
         more = None
-        if row.attentions == 0:
-            return
-        if row.started is not None and none.started is not None and row.attentions is not None:
+        if row.started is not None and none.started is not None:
             more = (row.started - none.started) / row.attentions
-        yield wanted(f"kernels more an attention <= {most:g}", more, lambda x: x <= most)
+        yield f"kernels more an attention <= {most:g}", more, lambda x: x <= most
 
 
 def as_table(found: Sequence[Verdict]) -> str:

@@ -9,8 +9,9 @@ keys have weights. A U-Net is what it was before once the context is left, howev
 from __future__ import annotations
 
 import functools
+import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,18 +21,9 @@ from torch.utils.hooks import RemovableHandle
 from ..planning.cost import MadeCall
 from ..planning.limits import within_limits
 from ..planning.moment import Moment, PassClock
-from ..planning.nothing import (
-    CHANGING,
-    KEPT,
-    NEVER_CALLED,
-    NO_SITES,
-    NOT_RUN,
-    nearest,
-    reason_of_pass,
-    reason_of_site,
-)
-from ..planning.plan import AwakePlan, SitePlan, Sleep
-from ..planning.planner import is_one_sided, may_apply, plan_awake, plan_site
+from ..planning.nothing import KEPT, NO_SITES
+from ..planning.plan import AwakePlan, SitePlan
+from ..planning.planner import may_apply, plan_awake, plan_site
 from ..planning.site import LATENT_FACTOR, Grid, Site, grid_of
 from ..settings.settings import Settings
 from .anatomy import UnsupportedModelError
@@ -44,6 +36,7 @@ from .negative import NegativeSide
 from .obstacles import YieldsTo
 from .pass_time import PassTime
 from .prediction import Prediction
+from .reasons import Reasons
 from .rows import Prompt, Row, ToldRows, rows_of
 from .site_hooks import SiteHooks
 from .sites import SiteModules, find_sites
@@ -74,7 +67,6 @@ class Application:
         self._site_hooks: dict[str, list[SiteHooks]] = {}
         self._names: list[str] = []
         self._idle_sites: list[Site] = []
-        self._hooked_sites: list[Site] = []
         # of sites in this call, by their place, for two may have one name
         self._awake: dict[int, tuple[Grid, AwakePlan | None]] = {}
         self._sleeper = Sleeper(settings, self._note)
@@ -91,7 +83,7 @@ class Application:
         self._time = PassTime(settings)
         self._at_work = False  # in this call
         self._asleep: set[str] = set()  # the sites that sleep in it
-        self._met: set[str] = {NEVER_CALLED}  # why nothing was applied, until something is
+        self._reasons = Reasons(settings, sleeps=not self._sleeper.is_idle)
         self._applied: set[str] = set()
         self._known_names: dict[str, None] = {}  # of all U-Nets, in the order of their sites
 
@@ -112,9 +104,8 @@ class Application:
         self._passes += 1
         self._sleeper.forget()
         self._negative.forget()
-        for several in self._site_hooks.values():
-            for hooks in several:
-                hooks.forget_forwards()
+        for hooks in self._all_hooks():
+            hooks.forget_forwards()
 
     def begin_step(self) -> None:
         """Say that a step of the sampler begins, which may call the U-Net once or several times.
@@ -197,7 +188,7 @@ class Application:
             return next(iter(reasons))
         if self.notes:
             return KEPT.format(reasons="; ".join(dict.fromkeys(self.notes.values())))
-        return nearest(self._met)
+        return self._reasons.nearest()
 
     def plan_at(self, name: str, grid: Grid, timestep: float) -> SitePlan | None:
         """Plan a site as a call of the U-Net would, at a timestep, for a (height, width) grid, so
@@ -222,7 +213,7 @@ class Application:
         try:
             found = find_sites(unet)
         except UnsupportedModelError:
-            self._met.add(NO_SITES)
+            self._reasons.add(NO_SITES)
             raise
         self._dialect = found[0].dialect
         # before the hooks at each attn1, which then are the first to see its answers
@@ -241,7 +232,6 @@ class Application:
             self._names.append(name)
             self._known_names[name] = None
             if may_apply(self.settings, modules.site):  # every hook takes time
-                self._hooked_sites.append(modules.site)
                 self._hook(modules)
             else:
                 self._idle_sites.append(modules.site)
@@ -260,6 +250,9 @@ class Application:
         self._handles += hooks.register()
         self._site_hooks.setdefault(site.name, []).append(hooks)
 
+    def _all_hooks(self) -> Iterator[SiteHooks]:
+        return itertools.chain.from_iterable(self._site_hooks.values())
+
     def _applied_at(self, name: str) -> None:
         self._applied.add(name)
 
@@ -273,14 +266,12 @@ class Application:
         self._sleeper.leave()
         self._negative.leave()
         self._mixing.leave()
-        for several in self._site_hooks.values():
-            for hooks in several:
-                hooks.release()
+        for hooks in self._all_hooks():
+            hooks.release()
         self._handles.clear()
         self._site_hooks.clear()
         self._names.clear()
         self._idle_sites.clear()
-        self._hooked_sites.clear()
         if self.unet is not None:
             _OWNERS[self.unet].remove(self)
         self.unet = None
@@ -357,14 +348,9 @@ class Application:
         self._asleep.clear()
         self._awake.clear()
         self._at_work = _OWNERS[self.unet][-1] is self
-        if not self._at_work or self._applied:
-            return
-        outside = reason_of_pass(self.settings, moment)
-        if outside is not None:
-            self._met.add(outside)
-            return
-        for site in self._idle_sites:
-            self._look_why(site, grid_of(*size, site.level))
+        if self._at_work and not self._applied:
+            idle = ((site, grid_of(*size, site.level)) for site in self._idle_sites)
+            self._reasons.begin_call(moment, idle)
 
     def _plan_ahead(self, size: tuple[int, int]) -> None:
         """Plan the sites of a call, which one after the other takes a third of the time that it
@@ -372,7 +358,8 @@ class Application:
         """
         if self.moment is None or not self._at_work:
             return
-        for site in self._hooked_sites:
+        for hooks in self._all_hooks():
+            site = hooks.modules.site
             if site.name not in self._asleep:
                 grid = grid_of(*size, site.level)
                 self._awake[site.index] = grid, plan_awake(self.settings, self.moment, site, grid)
@@ -387,19 +374,5 @@ class Application:
         plan = self._sleeper.dictionaries.settled(awake, site)
         self.plans[site.name] = plan
         if not self._applied:
-            self._look_why(site, grid)
+            self._reasons.look(self.moment, site, grid)
         return plan
-
-    def _look_why(self, site: Site, grid: Grid) -> None:
-        """Note why nothing is planned; of what is planned, that it did not run, should it not."""
-        if self.moment is None or reason_of_pass(self.settings, self.moment) is not None:
-            return
-        reason = reason_of_site(self.settings, self.moment, site, grid)
-        if is_one_sided(self.settings, self.moment):
-            reason = CHANGING
-        elif reason is None:
-            reason = NOT_RUN
-            if not self._sleeper.is_idle:
-                planned = plan_site(self.settings, self.moment, site, grid)
-                reason = CHANGING if isinstance(planned, Sleep) else NOT_RUN
-        self._met.add(reason)

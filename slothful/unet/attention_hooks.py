@@ -49,7 +49,7 @@ class Layer:
         self.index = index
         self.shared = shared
         self.applied = applied
-        self.weighted = WeightedAttention(self.module.attn1)
+        self.weighted = WeightedAttention(self.module.attn1, dialect)
 
 
 class Shared:
@@ -93,7 +93,7 @@ class Kind(Generic[AnyPlan]):
 
     def skip(self) -> None:
         """Called in the place of `begin` where a call has to be left as it is."""
-        self.layer.weighted.log_weights = None
+        self.layer.weighted.skip()
 
     def release(self) -> None:
         """Take off what `prepare` has put on."""

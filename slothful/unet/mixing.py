@@ -160,7 +160,10 @@ class _MixedLayer:
     ):
         self._attention = layer.attn1
         self._site, self._owner, self._obstacles, self._method = site, owner, obstacles, method
-        self._weighted = WeightedAttention(layer.attn1) if method is None else method.weighted
+        if method is None:
+            self._weighted = WeightedAttention(layer.attn1, obstacles.dialect)
+        else:
+            self._weighted = method.weighted
         self._handles: list[RemovableHandle] = []
         self._sides: Sides | None = None  # in this call of attn1
         self._amount = 0.0

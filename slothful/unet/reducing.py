@@ -74,7 +74,7 @@ class Reducing(Kind[Reduce]):
                 after = OwnHook(self._after_projection)
                 self.handles.append(projection.register_forward_hook(after))
         if needs.stands_in:
-            self.handles.append(weighted.stand_in(self.layer.dialect))
+            self.handles.append(weighted.stand_in())
         elif needs.weighs:
             self.handles += weighted.register()
 
@@ -107,17 +107,8 @@ class Reducing(Kind[Reduce]):
             context = torch.cat([inputs.keys, inputs.values], dim=1)
         else:
             context = inputs.keys
-        weighted = self.layer.weighted
-        weighted.log_weights = inputs.log_weights
-        if plan.merges:
-            weighted.given = queries, context
-        if self._watches_forward:
-            weighted.watched.begin(queries, context)
+        self.layer.weighted.begin(inputs.log_weights, queries, context)
         return queries, context
-
-    @property
-    def _watches_forward(self) -> bool:
-        return self._needs is not None and self._needs.weighs and not self._needs.stands_in
 
     def _beside_context(self, plan: Reduce) -> bool:
         """Whether to_k and to_v get their tokens from here, whatever the context is."""
@@ -140,8 +131,6 @@ class Reducing(Kind[Reduce]):
     def skip(self) -> None:
         """Leave the projections as they are, too."""
         super().skip()
-        self.layer.weighted.watched.skip()
-        self.layer.weighted.given = None
         self._call = None
 
     def end(self, answers: torch.Tensor) -> torch.Tensor:
@@ -149,9 +138,7 @@ class Reducing(Kind[Reduce]):
         call, self._call = self._call, None
         assert call is not None
         self.layer.applied()
-        self.layer.weighted.given = None
-        if self._watches_forward:
-            self.layer.weighted.watched.end(self.layer.dialect)
+        self.layer.weighted.end()
         return join_answers(answers, call.layout, call.plan)
 
     def _after_queries(

@@ -83,7 +83,7 @@ class SiteHooks:
     def forget_forwards(self) -> None:
         """What the attentions' `forward` do may have changed, as where hypernetworks come."""
         for hooks in self.attentions:
-            hooks.weighted.watched.forget()
+            hooks.weighted.forget()
 
     def _before(self, transformer: nn.Module, args: Args, kwargs: Kwargs) -> None:
         """Plan from the exact grid, which is right for odd sizes and resized maps too."""

@@ -19,8 +19,8 @@ class WatchedForward:
     left out. That holds for what answered then, until `forget`.
     """
 
-    def __init__(self, attention: Any):
-        self._attention = attention
+    def __init__(self, attention: Any, dialect: Dialect):
+        self._attention, self._dialect = attention, dialect
         self.forget()
 
     def forget(self) -> None:
@@ -39,6 +39,7 @@ class WatchedForward:
 
     def begin(self, queries: torch.Tensor, context: torch.Tensor) -> None:
         """The attention is called with these."""
+        self._plain = None
         self._expected = {"to_q": queries, "to_k": context, "to_v": context}
 
     def projects(self, name: str, given: torch.Tensor | None) -> None:
@@ -46,12 +47,12 @@ class WatchedForward:
         if self._expected is not None and self._expected.pop(name, self) is not given:
             self.skip()
 
-    def end(self, dialect: Dialect) -> None:
+    def end(self) -> None:
         """It has answered."""
         answers, own = self._answers(), vars(self._attention).get("forward")
-        is_plain = self._expected == {} and own is None and dialect.answers_as_is(self._attention)
-        is_known = all(_is_in(dialect.only_attend, each) for each in answers)
-        self._plain = answers if is_plain and is_known else None
+        if self._expected == {} and own is None and self._dialect.answers_as_is(self._attention):
+            is_known = all(_is_in(self._dialect.only_attend, each) for each in answers)
+            self._plain = answers if is_known else None
         self.skip()
 
     def _answers(self) -> Answers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,16 +50,18 @@ class WeightedAttention(Answering):
     While `extend` is set, it is given keys and values, each (batch, heads, keys, channels), and
     weights or None, and answers with what is attended to instead.
 
-    Where `watched` knows that the active optimization does nothing but attend, it can be left out:
-    `stand_in` answers in its place, which takes the host less and starts nothing for that token.
+    Where it is known from the calls between `begin` and `end` that the active optimization does
+    nothing but attend, it can be left out: `stand_in` answers in its place, which takes the host
+    less and starts nothing for that token.
     """
 
-    def __init__(self, attention: nn.Module):
+    def __init__(self, attention: nn.Module, dialect: Dialect):
         super().__init__(attention)
         self.log_weights: torch.Tensor | None = None
         self.extend: Extend | None = None
-        self.given: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.watched = WatchedForward(attention)
+        self._dialect = dialect
+        self._given: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._watched = WatchedForward(attention, dialect)
         self._last: RemovableHandle | None = None
         self._stand_in: ReplacedForward | None = None
 
@@ -69,6 +70,32 @@ class WeightedAttention(Answering):
         handles = super().register()
         self._last = handles[-1]
         return handles
+
+    def begin(
+        self, log_weights: torch.Tensor | None, queries: torch.Tensor, context: torch.Tensor
+    ) -> None:
+        """The attention is called with these, and its keys have these weights, if any."""
+        self.log_weights = log_weights
+        if log_weights is None:
+            return
+        if self.stands_in:
+            self._given = queries, context
+        else:
+            self._watched.begin(queries, context)
+
+    def end(self) -> None:
+        """The attention has answered."""
+        self._given = None
+        self._watched.end()
+
+    def skip(self) -> None:
+        """A call is left as it is, or nothing is at work any more."""
+        self.log_weights = self._given = None
+        self._watched.skip()
+
+    def forget(self) -> None:
+        """What the attention's `forward` does may have changed."""
+        self._watched.forget()
 
     @property
     def stands_in(self) -> bool:
@@ -88,24 +115,21 @@ class WeightedAttention(Answering):
     def may_stand_in(self) -> bool:
         """Whether `stand_in` may answer the next call."""
         is_idle = not self.attention.training  # no dropout
-        return is_idle and self.watched.is_plain and not self.is_replaced
+        return is_idle and self._watched.is_plain and not self.is_replaced
 
-    def stand_in(self, dialect: Dialect) -> ReplacedForward:
-        """Answer calls with what was `given` (queries and context) in the place of `forward`, until
-        what is returned is removed.
-        """
-        answer = functools.partial(self._answer_alone, dialect)
-        self._stand_in = ReplacedForward(self.attention, answer)
+    def stand_in(self) -> ReplacedForward:
+        """Answer in the place of `forward`, until what is returned is removed."""
+        self._stand_in = ReplacedForward(self.attention, self._answer_alone)
         return self._stand_in
 
-    def _answer_alone(self, dialect: Dialect, *args: Any, **kwargs: Any) -> torch.Tensor | None:
-        weights, given = self.log_weights, self.given
+    def _answer_alone(self, *args: Any, **kwargs: Any) -> torch.Tensor | None:
+        weights, given, dialect = self.log_weights, self._given, self._dialect
         if weights is None or given is None or self.extend is not None or self.is_on:
             return None
         tokens, context = dialect.tokens_of(args, kwargs), dialect.context_of(args, kwargs)
         if tokens is not given[0] or context is not given[1]:  # somebody wrapped this
             return None
-        self.log_weights = self.given = None
+        self.log_weights = self._given = None
         attention = self.attention
         query = self.in_heads(attention.to_q(tokens))
         key, value = self.in_heads(attention.to_k(context)), self.in_heads(attention.to_v(context))
@@ -123,7 +147,7 @@ class WeightedAttention(Answering):
     def _keep(
         self, name: str, projection: nn.Module, args: Args, projected: torch.Tensor
     ) -> torch.Tensor | None:
-        self.watched.projects(name, args[0] if args else None)
+        self._watched.projects(name, args[0] if args else None)
         return super()._keep(name, projection, args, projected)
 
     def wants(self, name: str, projected: torch.Tensor) -> bool:
